@@ -1,0 +1,2 @@
+//! edgespool's command line.
+fn main() {}

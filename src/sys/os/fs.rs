@@ -1,0 +1,169 @@
+//! The real disk.
+
+use std::any::Any;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::{
+    CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statvfs,
+    syncfs,
+};
+
+use crate::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
+
+/// The filesystems of this machine.
+pub struct OsFs;
+
+impl Fs for OsFs {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        // NONBLOCK: a FIFO that took a file's place must not hang us.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = openat(CWD, path, flags, Mode::empty())?;
+        Ok(Box::new(OsFile(fd.into())))
+    }
+
+    fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(
+            i32::try_from(OFlags::NOFOLLOW.bits()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        );
+        match create {
+            Create::New => options.create_new(true),
+            Create::Keep => options.create(true).truncate(false),
+        };
+        Ok(Box::new(OsFile(options.open(path)?)))
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Meta> {
+        Ok(meta_of(&fs::symlink_metadata(path)?))
+    }
+
+    fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let dir = Dir::new(openat(CWD, path, flags, Mode::empty())?)?;
+        for entry in dir {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => None,
+                FileType::RegularFile => Some(Kind::File),
+                FileType::Directory => Some(Kind::Dir),
+                FileType::Symlink => Some(Kind::Symlink),
+                _ => Some(Kind::Other),
+            };
+            if !each(DirEntry {
+                name: OsStr::from_bytes(name).to_owned(),
+                kind,
+            }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::mkdir(path, Mode::RWXU)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        Ok(fsync(open_dir(path)?)?)
+    }
+
+    fn sync_fs(&self, path: &Path) -> io::Result<()> {
+        Ok(syncfs(open_dir(path)?)?)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let s = statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(s.f_frsize);
+        Ok(Space {
+            total: bytes(s.f_blocks),
+            free: bytes(s.f_bavail),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(CWD, path, flags, Mode::RUSR | Mode::WUSR)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
+
+    fn writers(&self, path: &Path) -> io::Result<Writers> {
+        super::lease::writers(path)
+    }
+}
+
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buf, offset) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        Ok(meta_of(&self.0.metadata()?))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(fdatasync(self.0.as_fd())?)
+    }
+}
+
+fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
+}
+
+fn meta_of(m: &fs::Metadata) -> Meta {
+    let kind = match m.file_type() {
+        t if t.is_file() => Kind::File,
+        t if t.is_dir() => Kind::Dir,
+        t if t.is_symlink() => Kind::Symlink,
+        _ => Kind::Other,
+    };
+    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
+    Meta {
+        kind,
+        dev: m.dev(),
+        ino: m.ino(),
+        size: m.size(),
+        mtime_ns: nanos(m.mtime(), m.mtime_nsec()),
+        ctime_ns: nanos(m.ctime(), m.ctime_nsec()),
+        mode: m.mode(),
+        nlink: m.nlink(),
+    }
+}
