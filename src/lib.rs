@@ -12,9 +12,11 @@
 //! ```
 //!
 //! * [`base`]: sizes, durations and other plain values.
+//! * [`ftp`]: the protocol, without any connection: replies, commands, paths, URLs.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
 
 pub mod base;
+pub mod ftp;
 pub mod sys;

@@ -1,0 +1,27 @@
+//! The FTP protocol as pure functions and state: no sockets, no clock, no
+//! disk. RFC 959, 1123 §4.1, 2228, 2389, 2428, 3659, 4217, and what servers
+//! really send.
+//!
+//! * [`control`]: the client's side of a control connection; start here.
+//! * [`command`], [`reply`]: the two directions of the wire. The server's side
+//!   reads commands with [`command::parse`].
+//! * [`feat`], [`quirks`]: what a server says it can do, and what is known of it.
+//! * [`address`]: where data connections go.
+//! * [`path`], [`url`]: names on the server.
+//! * [`verify`], [`time`]: sizes, digests and times that a server reports.
+//!
+//! Everything that comes from a peer is bounded when read and escaped when shown.
+
+pub mod address;
+pub mod command;
+pub mod control;
+pub mod feat;
+pub mod path;
+pub mod quirks;
+pub mod reply;
+pub mod secret;
+pub mod telnet;
+pub mod text;
+pub mod time;
+pub mod url;
+pub mod verify;
