@@ -12,9 +12,11 @@
 //! ```
 //!
 //! * [`base`]: sizes, durations and other plain values.
+//! * [`schedule`]: when to send, how fast, and how long to wait after a failure.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
 
 pub mod base;
+pub mod schedule;
 pub mod sys;
