@@ -8,15 +8,20 @@
 //! the supervisor joins them:
 //!
 //! ```text
-//! main > cli > config > supervisor > {watch, upload} > spool > {ftp, schedule, sys} > base
+//! main > cli > config > supervisor > {watch, upload, status} > spool > {ftp, schedule, sys} > base
 //! ```
 //!
 //! * [`base`]: sizes, durations and other plain values.
-//! * [`ftp`]: the protocol, without any connection: replies, commands, paths, URLs.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
+//! * [`ftp`]: the FTP protocol without sockets: replies, commands, features,
+//!   addresses, paths, and the control connection as a state machine.
+//! * [`schedule`]: when to upload, how fast, how much, and when to try again;
+//!   pure.
+//! * [`status`]: the control socket of a running agent.
 
 pub mod base;
 pub mod ftp;
+pub mod schedule;
 pub mod sys;
