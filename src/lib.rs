@@ -24,4 +24,5 @@
 pub mod base;
 pub mod ftp;
 pub mod schedule;
+pub mod status;
 pub mod sys;
