@@ -15,6 +15,8 @@
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
+//! * [`watch`]: finds the finished files of a directory tree and offers them.
 
 pub mod base;
 pub mod sys;
+pub mod watch;

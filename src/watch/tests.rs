@@ -1,0 +1,1 @@
+//! Whole watchers on real directories.
