@@ -293,3 +293,249 @@ impl Settling {
 fn stamp(meta: &Meta) -> Stamp {
     (meta.dev, meta.ino, meta.size, meta.mtime_ns, meta.ctime_ns)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sys::Kind;
+
+    const QUIET: Duration = Duration::from_secs(2);
+    /// Some day of 2026.
+    const TODAY: Wall = Wall(1_790_000_000_000_000_000);
+
+    fn at(ms: u64) -> Now {
+        Now {
+            mono: Mono(Duration::from_millis(1_000_000 + ms)),
+            wall: Wall(TODAY.0 + i64::try_from(ms).unwrap() * 1_000_000),
+        }
+    }
+
+    /// A file that was last changed at `ms`.
+    fn changed(ms: i64) -> Meta {
+        let changed_ns = TODAY.0 + ms * 1_000_000;
+        Meta {
+            kind: Kind::File,
+            dev: 1,
+            ino: 7,
+            size: 100,
+            mtime_ns: changed_ns,
+            ctime_ns: changed_ns,
+            mode: 0o100_644,
+            nlink: 1,
+        }
+    }
+
+    fn settling(ready: ReadyWhen) -> Settling {
+        let mut settling = Settling::new(ready, QUIET);
+        settling.observe(at(0));
+        settling
+    }
+
+    fn judge(s: &mut Settling, ms: u64, sign: Sign, meta: &Meta, writers: Writers) -> Verdict {
+        s.observe(at(ms));
+        s.judge(at(ms), b"a", sign, meta, Beside::Nothing, || writers)
+    }
+
+    #[test]
+    fn a_closed_file_is_ready_at_once() {
+        for writers in [Writers::None, Writers::Unknown] {
+            let mut s = settling(ReadyWhen::Close);
+            let verdict = judge(&mut s, 0, Sign::Finished, &changed(0), writers);
+            assert_eq!(verdict, Verdict::Ready);
+            assert_eq!(s.poll_timeout(), None);
+        }
+    }
+
+    #[test]
+    fn a_closed_file_that_another_still_writes_is_looked_at_once_more_and_then_left() {
+        let mut s = settling(ReadyWhen::Close);
+        let meta = changed(0);
+        let verdict = judge(&mut s, 0, Sign::Finished, &meta, Writers::Some);
+        assert_eq!(verdict, Verdict::NotYet);
+        assert_eq!(s.poll_timeout(), Some(at(50).mono));
+        s.observe(at(5000));
+        let verdict = judge(&mut s, 5000, Sign::Seen, &meta, Writers::Some);
+        assert_eq!(verdict, Verdict::Open);
+        assert_eq!(s.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_scanned_file_that_was_long_unchanged_is_ready_at_once() {
+        let mut s = settling(ReadyWhen::Close);
+        let verdict = judge(&mut s, 0, Sign::Seen, &changed(-60_000), Writers::None);
+        assert_eq!(verdict, Verdict::Ready);
+    }
+
+    #[test]
+    fn a_young_scanned_file_waits_for_the_rest_of_its_quiet() {
+        let mut s = settling(ReadyWhen::Close);
+        let meta = changed(-500);
+        assert_eq!(
+            judge(&mut s, 0, Sign::Seen, &meta, Writers::None),
+            Verdict::NotYet
+        );
+        assert_eq!(s.poll_timeout(), Some(at(1500).mono));
+        assert_eq!(s.poll_due(at(1499)), None);
+        assert_eq!(s.poll_due(at(1500)), Some(b"a".to_vec()));
+        assert_eq!(
+            judge(&mut s, 1500, Sign::Seen, &meta, Writers::None),
+            Verdict::Ready
+        );
+    }
+
+    #[test]
+    fn a_change_begins_the_quiet_anew() {
+        let mut s = settling(ReadyWhen::Close);
+        judge(&mut s, 0, Sign::Seen, &changed(0), Writers::None);
+        let grown = changed(1900);
+        assert_eq!(
+            judge(&mut s, 2000, Sign::Seen, &grown, Writers::None),
+            Verdict::NotYet
+        );
+        assert_eq!(
+            judge(&mut s, 3900, Sign::Seen, &grown, Writers::None),
+            Verdict::Ready
+        );
+    }
+
+    #[test]
+    fn without_leases_only_two_looks_count_however_old_the_date() {
+        let mut s = settling(ReadyWhen::Close);
+        let meta = changed(-3_600_000);
+        assert_eq!(
+            judge(&mut s, 0, Sign::Seen, &meta, Writers::Unknown),
+            Verdict::NotYet
+        );
+        assert_eq!(
+            judge(&mut s, 1999, Sign::Seen, &meta, Writers::Unknown),
+            Verdict::NotYet
+        );
+        assert_eq!(
+            judge(&mut s, 2000, Sign::Seen, &meta, Writers::Unknown),
+            Verdict::Ready
+        );
+    }
+
+    #[test]
+    fn a_date_in_the_future_is_settled_by_two_looks() {
+        let mut s = settling(ReadyWhen::Close);
+        let meta = changed(86_400_000);
+        assert_eq!(
+            judge(&mut s, 0, Sign::Seen, &meta, Writers::None),
+            Verdict::NotYet
+        );
+        assert_eq!(
+            judge(&mut s, 2000, Sign::Seen, &meta, Writers::None),
+            Verdict::Ready
+        );
+    }
+
+    #[test]
+    fn a_clock_that_was_set_does_not_make_a_young_file_quiet() {
+        let mut s = settling(ReadyWhen::Quiet);
+        let meta = changed(9_000);
+        let day = 86_400_000_000_000;
+        let mut later = at(10_000);
+        later.wall.0 += day;
+        s.observe(later);
+        let verdict = s.judge(later, b"a", Sign::Seen, &meta, Beside::Nothing, || {
+            Writers::None
+        });
+        assert_eq!(verdict, Verdict::NotYet);
+        let mut quiet = at(12_000);
+        quiet.wall.0 += day;
+        s.observe(quiet);
+        let verdict = s.judge(quiet, b"a", Sign::Seen, &meta, Beside::Nothing, || {
+            Writers::None
+        });
+        assert_eq!(verdict, Verdict::Ready);
+    }
+
+    #[test]
+    fn with_quiet_a_closing_alone_does_not_finish_a_file() {
+        let mut s = settling(ReadyWhen::Quiet);
+        let meta = changed(10_000);
+        assert_eq!(
+            judge(&mut s, 10_000, Sign::Finished, &meta, Writers::None),
+            Verdict::NotYet
+        );
+        assert_eq!(
+            judge(&mut s, 12_000, Sign::Seen, &meta, Writers::None),
+            Verdict::Ready
+        );
+    }
+
+    #[test]
+    fn a_marker_decides_alone_unless_it_is_older_than_its_file() {
+        let mut s = settling(ReadyWhen::Marker);
+        let meta = changed(10_000);
+        let now = at(10_000);
+        s.observe(now);
+        let mut judge =
+            |beside| s.judge(now, b"a", Sign::Finished, &meta, beside, || Writers::None);
+        assert_eq!(judge(Beside::NoMarker), Verdict::NotYet);
+        assert_eq!(judge(Beside::OldMarker), Verdict::NotYet);
+        assert_eq!(judge(Beside::Marker), Verdict::Ready);
+    }
+
+    #[test]
+    fn a_file_without_its_marker_wakes_nobody() {
+        let mut s = settling(ReadyWhen::Marker);
+        let meta = changed(-60_000);
+        s.judge(at(0), b"a", Sign::Seen, &meta, Beside::NoMarker, || {
+            Writers::None
+        });
+        assert_eq!(s.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_made_file_is_asked_about_only_after_quiet() {
+        let mut s = settling(ReadyWhen::Close);
+        s.handle_created(at(0), b"a");
+        assert_eq!(s.poll_timeout(), Some(at(2000).mono));
+        judge(&mut s, 10, Sign::Finished, &changed(5), Writers::None);
+        assert_eq!(s.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_asks_for_a_scan() {
+        let mut s = settling(ReadyWhen::Close);
+        for n in 0..WAITING_MAX {
+            s.handle_created(at(0), format!("{n}").as_bytes());
+        }
+        assert!(s.is_full() && !s.take_overflow());
+        s.handle_created(at(0), b"one more");
+        assert_eq!(s.len(), WAITING_MAX);
+        assert!(s.take_overflow());
+        assert!(!s.take_overflow());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever is seen when: a file found by looking is ready only if nobody
+        /// has it open, and never within `quiet` of its last change.
+        #[test]
+        fn no_young_or_open_file_is_taken(
+            looks in prop::collection::vec((1u64..1500, any::<bool>(), 0u8..3), 1..40)
+        ) {
+            let mut s = settling(ReadyWhen::Quiet);
+            let (mut now_ms, mut changed_ms) = (0, 0);
+            for (step, changes, writers) in looks {
+                now_ms += step;
+                if changes {
+                    changed_ms = now_ms;
+                }
+                let writers = [Writers::None, Writers::Some, Writers::Unknown][usize::from(writers)];
+                let meta = changed(i64::try_from(changed_ms).unwrap());
+                let verdict = judge(&mut s, now_ms, Sign::Seen, &meta, writers);
+                if verdict == Verdict::Ready {
+                    prop_assert!(now_ms - changed_ms >= 2000);
+                    prop_assert!(writers != Writers::Some);
+                }
+            }
+        }
+    }
+}
