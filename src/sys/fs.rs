@@ -77,6 +77,13 @@ pub enum Create {
     Keep,
 }
 
+/// An open directory, read name by name; the position survives between calls,
+/// so that a directory of any size is gone through in small steps.
+pub trait Dir: Send {
+    /// The next name but `.` and `..`, in no particular order; `None` at the end.
+    fn next_entry(&mut self) -> io::Result<Option<DirEntry>>;
+}
+
 /// An open file. Reads and writes name their offset: there is no cursor.
 pub trait File: Send + Sync {
     /// Reads at `offset`; 0 means the end of the file.
@@ -104,6 +111,21 @@ pub trait Fs: Send + Sync {
     /// Calls `each` for every name in a directory but `.` and `..`, in no
     /// particular order, until it answers `false`.
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()>;
+    /// Opens a directory for reading in steps. Unless it is overridden, the whole
+    /// listing is held in memory.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Dir>> {
+        let mut names = Vec::new();
+        self.read_dir(path, &mut |entry| {
+            names.push(entry);
+            true
+        })?;
+        Ok(Box::new(Listing(names)))
+    }
+    /// The kind of filesystem that holds `path`, if others may change it without
+    /// this kernel noticing (a network or user-space filesystem).
+    fn unwatchable(&self, _path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
     /// Makes a directory with mode 0700.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Renames; replaces a file that stands at `to`.
@@ -126,6 +148,15 @@ pub trait Fs: Send + Sync {
     /// Whether anyone has the file open for writing (a read lease is refused
     /// while a writer exists).
     fn writers(&self, path: &Path) -> io::Result<Writers>;
+}
+
+/// A directory that was read at once.
+struct Listing(Vec<DirEntry>);
+
+impl Dir for Listing {
+    fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
+        Ok(self.0.pop())
+    }
 }
 
 /// Reads a whole file of at most `limit` bytes.
