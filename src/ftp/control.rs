@@ -213,14 +213,6 @@ impl Control {
         self.closing
     }
 
-    /// The code of a reply whose first lines have come but not its last one.
-    ///
-    /// Pure-FTPd can leave a 451 unclosed after a broken transfer until the
-    /// next reply comes; send NOOP when this stays `Some` for long.
-    pub fn open_reply_code(&self) -> Option<u16> {
-        self.parser.open_code()
-    }
-
     /// To be called between the 234 reply and the TLS handshake: makes sure
     /// that nothing which came in clear text is taken for an answer under TLS.
     ///
