@@ -117,7 +117,7 @@ struct Pending {
 }
 
 /// A control connection's state. See the module's description.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Control {
     parser: ReplyParser,
     input: Vec<u8>,
@@ -252,6 +252,17 @@ impl Control {
         }
         self.pending.pop_front();
         Ok(Event::Reply { tag, verb, reply })
+    }
+}
+
+/// Leaves out the bytes, which may hold a password.
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("pending", &self.pending)
+            .field("greeted", &self.greeted)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
     }
 }
 

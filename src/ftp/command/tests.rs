@@ -106,7 +106,7 @@ fn logs_show_no_password() {
         (Command::Pwd, "PWD"),
     ] {
         assert_eq!(command.masked(), shown);
-        assert!(!format!("{command:?}").contains("hunter2") || matches!(command, Command::Raw(_)));
+        assert_eq!(format!("{command:?}"), format!("Command({shown})"));
     }
 }
 
@@ -189,7 +189,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any::<(std::net::Ipv4Addr, u16)>()
             .prop_map(|(ip, port)| Command::Port(SocketAddrV4::new(ip, port.max(1)))),
         any::<(std::net::IpAddr, u16)>()
-            .prop_map(|(ip, port)| Command::Eprt(SocketAddr::new(ip, port.max(1)))),
+            .prop_map(|(ip, port)| Command::Eprt(SocketAddr::new(ip.to_canonical(), port.max(1)))),
     ]
 }
 
