@@ -193,7 +193,9 @@ impl Command {
 }
 
 fn raw_verb(line: &[u8]) -> Verb {
-    let word = line.split(|b| *b == b' ').next().unwrap_or_default();
+    // Some servers skip blanks before the verb; a password must be known there too.
+    let mut words = line.trim_ascii_start().split(u8::is_ascii_whitespace);
+    let word = words.next().unwrap_or_default();
     Verb::from_name(word).unwrap_or(Verb::Other)
 }
 

@@ -101,6 +101,7 @@ fn logs_show_no_password() {
     for (command, shown) in [
         (Command::Pass(Secret::new(b"hunter2".to_vec())), "PASS ****"),
         (Command::Raw(b"pass hunter2".to_vec()), "PASS ****"),
+        (Command::Raw(b" \tPaSs\thunter2".to_vec()), "PASS ****"),
         (Command::Acct(Secret::new(b"hunter2".to_vec())), "ACCT ****"),
         (Command::Stor(b"a\x1bb".to_vec()), "STOR a\\x1bb"),
         (Command::Pwd, "PWD"),
