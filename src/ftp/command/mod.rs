@@ -47,7 +47,8 @@ pub enum Command {
     Dele(Argument),
     /// Active mode for any address family (RFC 2428).
     Eprt(SocketAddr),
-    /// Passive mode for any address family (RFC 2428); with a family number (1 IPv4, 2 IPv6) if given.
+    /// Passive mode for any address family (RFC 2428), or for the one of that
+    /// number (1 IPv4, 2 IPv6).
     Epsv(Option<u8>),
     /// From now on only EPSV.
     EpsvAll,
