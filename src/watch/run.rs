@@ -26,9 +26,10 @@ const SCAN_EVERY: Duration = Duration::from_secs(300);
 /// directory that is not there.
 const POLL_EVERY: Duration = Duration::from_secs(10);
 
-/// A scan may take this part of the time, so that a huge tree that must be polled
-/// does not keep the device busy: one tenth.
-const SCAN_SHARE: u32 = 10;
+/// Planned scans may take a tenth of the time, and those that are asked for (lost
+/// notices, in a burst, one after the other) half of it: a huge tree must not keep
+/// the device busy.
+const PLANNED_REST: u32 = 9;
 
 /// Directories that may wait to be gone through; more than that, and all are.
 const DIRS_MAX: usize = 16;
@@ -245,10 +246,13 @@ fn say_polling(options: &WatchOptions, reason: &str) {
     );
 }
 
-/// A scan, and when it began.
+/// A scan under way.
 struct Running {
     scan: Scan,
+    /// When it began.
     since: Mono,
+    /// How long it worked, without the waiting for offers to be accepted.
+    worked: Duration,
     whole: bool,
     held: bool,
 }
@@ -460,6 +464,7 @@ impl Stretch {
                 self.scan = Some(Running {
                     scan,
                     since,
+                    worked: Duration::ZERO,
                     whole,
                     held: false,
                 });
@@ -478,14 +483,17 @@ impl Stretch {
         let Some(mut running) = self.scan.take() else {
             return Ok(());
         };
-        let (running, step) = self
-            .on_pool(watcher, move |finder| {
-                let step = running.scan.step(finder);
-                (running, step)
-            })
-            .await;
+        let clock = watcher.sys.clock.clone();
+        let stepped = self.on_pool(watcher, move |finder| {
+            let begun = clock.mono();
+            let step = running.scan.step(finder);
+            let worked = clock.mono().since(begun);
+            running.worked = running.worked.saturating_add(worked);
+            (running, step)
+        });
+        let (running, step) = stepped.await;
         match step {
-            Step::End if running.whole => self.plan_next(watcher, running.since),
+            Step::End if running.whole => self.plan_next(watcher, &running),
             Step::End => {}
             Step::More | Step::Held => {
                 self.scan = Some(Running {
@@ -497,14 +505,14 @@ impl Stretch {
         self.offer(watcher).await
     }
 
-    /// Counts the interval from the end of a scan if the scan was long.
-    fn plan_next(&mut self, watcher: &Watcher, since: Mono) {
-        let now = watcher.sys.clock.mono();
-        let planned = since.after(self.scan_every);
-        if self.next_scan == planned {
-            let rest = now.since(since).saturating_mul(SCAN_SHARE);
-            self.next_scan = planned.max(now.after(rest));
-        }
+    /// After a scan that was long, moves the next one away.
+    fn plan_next(&mut self, watcher: &Watcher, ended: &Running) {
+        let planned = self.next_scan == ended.since.after(self.scan_every);
+        let rest = ended
+            .worked
+            .saturating_mul(if planned { PLANNED_REST } else { 1 });
+        let earliest = watcher.sys.clock.mono().after(rest);
+        self.next_scan = self.next_scan.max(earliest);
     }
 
     /// Hands the finished files on, and waits until they are accepted.
