@@ -30,6 +30,7 @@ mod rules;
 mod run;
 mod scan;
 mod settle;
+mod stretch;
 
 pub use find::AlreadyTaken;
 pub use hints::{Hint, HintSource, Hints, NoHints};

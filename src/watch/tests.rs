@@ -484,6 +484,71 @@ fn where_hints_end_scans_go_on() {
     );
 }
 
+#[test]
+fn where_there_are_no_hints_scans_find_the_files() {
+    struct Refusing;
+    impl HintSource for Refusing {
+        fn open<'a>(
+            &'a self,
+            _: &'a Path,
+            _: bool,
+        ) -> LocalFuture<'a, Result<Box<dyn Hints>, NoHints>> {
+            Box::pin(async { Err(NoHints::Refused("a test".to_owned())) })
+        }
+    }
+    let world = World::new();
+    world.write("x/a");
+    watching(
+        &world,
+        at_once(&world),
+        Rc::new(Refusing),
+        async |mut offers, _control| {
+            offers.wait_for(b"x/a").await;
+        },
+    );
+}
+
+#[test]
+fn without_recursion_subdirectories_are_left_alone() {
+    let world = World::new();
+    let options = WatchOptions {
+        recursive: false,
+        ..at_once(&world)
+    };
+    world.write("x/below");
+    world.write("old");
+    let source = inotify(&world);
+    watching(&world, options, source, async |mut offers, _control| {
+        offers.wait_for(b"old").await;
+        offers.until_watching(&world).await;
+        world.write("y/below");
+        world.write("new");
+        offers.wait_for(b"new").await;
+        assert!(offers.seen.iter().all(|ready| ready.path == b"probe"));
+    });
+}
+
+#[test]
+fn a_burst_that_nobody_accepts_for_a_while_is_offered_whole() {
+    let world = World::new();
+    let source = inotify(&world);
+    watching(
+        &world,
+        at_once(&world),
+        source,
+        async |mut offers, _control| {
+            offers.until_watching(&world).await;
+            // More than fits in a batch, in the queue of hints, and in the waiting files.
+            for n in 0..3000 {
+                fs::write(world.dir.path().join(format!("{n}")), "x").unwrap();
+            }
+            for n in 0..3000 {
+                offers.wait_for(format!("{n}").as_bytes()).await;
+            }
+        },
+    );
+}
+
 impl Offers {
     /// Waits until notices from the watched directory arrive.
     async fn until_watching(&mut self, world: &World) {
