@@ -11,10 +11,14 @@
 //! main > cli > config > supervisor > {watch, upload} > spool > {ftp, schedule, sys} > base
 //! ```
 //!
+//! * [`config`]: the configuration file, read and checked as a whole.
+//! * [`cli`]: one file per command.
 //! * [`base`]: sizes, durations and other plain values.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
 
 pub mod base;
+pub mod cli;
+pub mod config;
 pub mod sys;

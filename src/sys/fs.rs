@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What kind of object a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,11 @@ pub trait Fs: Send + Sync {
     fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>>;
     /// `lstat`.
     fn meta(&self, path: &Path) -> io::Result<Meta>;
+    /// What a symbolic link says; `InvalidInput` when the path is none. A disk
+    /// without symbolic links need not implement it.
+    fn read_link(&self, _path: &Path) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
     /// Calls `each` for every name in a directory but `.` and `..`, in no
     /// particular order, until it answers `false`.
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()>;

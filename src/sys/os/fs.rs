@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statvfs,
@@ -41,6 +41,10 @@ impl Fs for OsFs {
 
     fn meta(&self, path: &Path) -> io::Result<Meta> {
         Ok(meta_of(&fs::symlink_metadata(path)?))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
     }
 
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {

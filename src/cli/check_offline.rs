@@ -1,0 +1,104 @@
+//! `check --offline`: the configuration, its directories and their permissions.
+
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+
+use super::{EX_CONFIG, Outcome};
+use crate::config::{self, Config, Env, Loaded, Take};
+use crate::sys::Kind;
+
+/// Checks the file and the directories it names; one line for each, beginning
+/// with `ok`, `warning` or `FAILED`. The first step of the online check, too.
+pub fn check_offline(file: &Path, env: &Env<'_>) -> Outcome {
+    let Loaded { config, warnings } = match config::load(file, env) {
+        Ok(loaded) => loaded,
+        Err(invalid) => {
+            return Outcome {
+                out: invalid.findings.iter().map(ToString::to_string).collect(),
+                code: EX_CONFIG,
+            };
+        }
+    };
+    let mut outcome = Outcome::default();
+    outcome.out.extend(warnings.iter().map(ToString::to_string));
+    outcome.out.push(summary(file, &config));
+    for watch in &config.watches {
+        let what = format!("watch {:?}: {}", watch.name, watch.dir.display());
+        let (needed, can) = match watch.take {
+            Take::Move => (
+                Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+                "can be read and emptied",
+            ),
+            Take::Copy => (Access::READ_OK | Access::EXEC_OK, "can be read"),
+        };
+        step(&mut outcome, &what, can, rights(&watch.dir, needed));
+        if let Some(archive) = &watch.archive {
+            let what = format!("watch {:?}: archive {}", watch.name, archive.dir.display());
+            step(
+                &mut outcome,
+                &what,
+                "can be written",
+                writable(env, &archive.dir),
+            );
+        }
+    }
+    let what = format!("spool: {}", config.spool.dir.display());
+    step(
+        &mut outcome,
+        &what,
+        "can be written",
+        writable(env, &config.spool.dir),
+    );
+    outcome
+}
+
+fn summary(file: &Path, config: &Config) -> String {
+    let count = |n: usize, one: &str, many: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    };
+    format!(
+        "ok {}: {}, {}, {}",
+        file.display(),
+        count(config.servers.len(), "server", "servers"),
+        count(config.watches.len(), "watch", "watches"),
+        count(config.schedules.len(), "schedule", "schedules"),
+    )
+}
+
+fn step(outcome: &mut Outcome, what: &str, good: &str, result: Result<(), String>) {
+    match result {
+        Ok(()) => outcome.out.push(format!("ok {what} {good}")),
+        Err(problem) => {
+            outcome.out.push(format!("FAILED {what}: {problem}"));
+            outcome.code = EX_CONFIG;
+        }
+    }
+}
+
+fn rights(dir: &Path, needed: Access) -> Result<(), String> {
+    access(dir, needed).map_err(|e| {
+        format!(
+            "{} (give the agent's user the right to read and write the directory)",
+            std::io::Error::from(e)
+        )
+    })
+}
+
+/// Whether the directory can be written, or made where it does not exist yet.
+fn writable(env: &Env<'_>, dir: &Path) -> Result<(), String> {
+    let mut existing = dir;
+    loop {
+        match env.fs.meta(existing) {
+            Ok(meta) if matches!(meta.kind, Kind::Dir | Kind::Symlink) => break,
+            Ok(_) => return Err(format!("{} is not a directory", existing.display())),
+            Err(_) => {}
+        }
+        match existing.parent() {
+            Some(parent) => existing = parent,
+            None => break,
+        }
+    }
+    rights(existing, Access::WRITE_OK | Access::EXEC_OK)
+}
