@@ -14,6 +14,7 @@
 //! * [`config`]: the configuration file, read and checked as a whole.
 //! * [`cli`]: one file per command.
 //! * [`base`]: sizes, durations and other plain values.
+//! * [`schedule`]: when to send, how fast, and how long to wait after a failure.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
@@ -21,4 +22,5 @@
 pub mod base;
 pub mod cli;
 pub mod config;
+pub mod schedule;
 pub mod sys;

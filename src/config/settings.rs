@@ -8,8 +8,8 @@ use super::env::Env;
 use super::names::{check_name, problem_of};
 use super::section::{Places, Section};
 use super::types::{Log, Receive, Retry, Schedule, Spool, Status};
-use super::value::Rate;
 use crate::base::ByteSize;
+use crate::schedule::{Cron, Window};
 
 /// The `device` key of the top level; the host name by default.
 pub(super) fn device(top: &mut Section<'_>, env: &Env<'_>) -> String {
@@ -49,11 +49,11 @@ pub(super) fn schedule(mut section: Section<'_>) -> (Schedule, Places) {
     check_name(s, &name);
     let schedule = Schedule {
         name,
-        windows: s.get("windows").unwrap_or_default(),
+        windows: windows(s),
         every: s.span("every"),
-        cron: s.get("cron"),
+        cron: cron(s),
         splay: s.get("splay").unwrap_or_default(),
-        rate: s.get("rate").map(|Rate(bytes)| bytes),
+        rate: s.get("rate"),
         daily_budget: s.get("daily_budget"),
     };
     if s.has("every") && s.has("cron") {
@@ -62,12 +62,30 @@ pub(super) fn schedule(mut section: Section<'_>) -> (Schedule, Places) {
     if schedule.daily_budget == Some(ByteSize(0)) {
         s.mistake("daily_budget", "must be larger than 0");
     }
-    check_times(s, &schedule);
     (schedule, section.finish())
 }
 
-/// The grammar of windows and cron lines belongs to the schedule.
-fn check_times(_section: &Section<'_>, _schedule: &Schedule) {}
+fn windows(section: &mut Section<'_>) -> Vec<Window> {
+    let mut windows = Vec::new();
+    for text in section.get::<Vec<String>>("windows").unwrap_or_default() {
+        match Window::parse(&text) {
+            Ok(window) => windows.push(window),
+            Err(problem) => section.mistake("windows", &format!("is wrong: {problem}")),
+        }
+    }
+    windows
+}
+
+fn cron(section: &mut Section<'_>) -> Option<Cron> {
+    let text: String = section.get("cron")?;
+    match Cron::parse(&text) {
+        Ok(cron) => Some(cron),
+        Err(problem) => {
+            section.bad("cron", &text, &format!("is wrong: {problem}"));
+            None
+        }
+    }
+}
 
 pub(super) fn retry(section: Option<Section<'_>>) -> Retry {
     let mut retry = Retry {

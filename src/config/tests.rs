@@ -137,7 +137,10 @@ fn every_key_of_the_reference_is_known() {
     assert_eq!(warnings, []);
     assert_eq!(config.server("backup").unwrap().host, "::1");
     assert_eq!(config.server("central").unwrap().pins[0][1], 0x11);
-    assert_eq!(config.schedule("night").unwrap().rate, Some(256 << 10));
+    assert_eq!(
+        config.schedule("night").unwrap().rate,
+        "256KiB/s".parse().ok()
+    );
     assert_eq!(
         config
             .watch("camera")
@@ -326,11 +329,19 @@ fn each_mistake_of_the_other_tables_has_its_line() {
     for (text, expected) in [
         (
             "[[schedule]]\nname = \"n\"\nrate = \"256KiB\"",
-            "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second, as in \"256KiB/s\")",
+            "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second above zero, as in \"256KiB/s\")",
         ),
         (
             "[[schedule]]\nname = \"n\"\nevery = \"1m\"\ncron = \"* * * * *\"",
             "16: schedule \"n\": cron and every are both set (keep one of them)",
+        ),
+        (
+            "[[schedule]]\nname = \"n\"\nwindows = [\"25:00-06:00\"]",
+            "15: schedule \"n\": windows is wrong: \"25:00-06:00\" is not a span of times (write for example \"22:00-06:00\")",
+        ),
+        (
+            "[[schedule]]\nname = \"n\"\ncron = \"* * * *\"",
+            "15: schedule \"n\": cron \"* * * *\" is wrong: 4 fields instead of five (minute, hour, day of the month, month, day of the week, as in \"*/15 * * * *\")",
         ),
         (
             "[[schedule]]\nevery = \"1m\"",

@@ -13,6 +13,7 @@ use super::choice::{
 };
 use super::remote::Remote;
 use crate::base::{ByteSize, Secret};
+use crate::schedule::{Cron, Rate, Window};
 
 /// A whole configuration without mistakes.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,15 +194,15 @@ pub struct Schedule {
     /// How watches call it.
     pub name: String,
     /// `22:00-06:00`, `sat 00:00-24:00`; empty: always.
-    pub windows: Vec<String>,
+    pub windows: Vec<Window>,
     /// The time between two runs; never set together with `cron`.
     pub every: Option<Duration>,
     /// Five fields, as cron has them.
-    pub cron: Option<String>,
+    pub cron: Option<Cron>,
     /// The longest random delay of a run.
     pub splay: Duration,
-    /// Bytes a second; `None`: no limit. Not zero.
-    pub rate: Option<u64>,
+    /// The bandwidth cap; `None`: no limit.
+    pub rate: Option<Rate>,
     /// Bytes on the wire a day; `None`: no limit. Not zero.
     pub daily_budget: Option<ByteSize>,
 }

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use super::report::nearest;
 use crate::base::{ByteSize, Secret, parse_span};
+use crate::schedule::Rate;
 
 /// A value of the file. The error continues a sentence that began with the key
 /// and the value: `is not a size (…)`.
@@ -22,10 +23,6 @@ pub(super) trait Value: Sized {
 pub(super) trait Words: Sized + Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
-
-/// Bandwidth, written as `256KiB/s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate(pub(super) u64);
 
 impl Value for String {
     fn read(value: &DeValue<'_>) -> Result<String, String> {
@@ -91,15 +88,9 @@ impl Value for Duration {
 
 impl Value for Rate {
     fn read(value: &DeValue<'_>) -> Result<Rate, String> {
-        let size: Option<ByteSize> = text(value)?
-            .strip_suffix("/s")
-            .and_then(|size| size.parse().ok());
-        match size {
-            Some(ByteSize(0)) | None => {
-                Err("is not a rate (write bytes a second, as in \"256KiB/s\")".to_owned())
-            }
-            Some(ByteSize(bytes)) => Ok(Rate(bytes)),
-        }
+        text(value)?
+            .parse()
+            .map_err(|problem| format!("is {problem}"))
     }
 }
 
