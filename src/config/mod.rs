@@ -1,8 +1,8 @@
 //! The configuration file: read, resolved, and checked as a whole.
 //!
 //! [`load`] reads the file in two steps. Each table is read as it is written,
-//! key by key with its line ([`section`]), into plain structs with all defaults
-//! filled in ([`types`]); then the checks across tables run ([`cross`]). No step
+//! key by key with its line (`section`), into plain structs with all defaults
+//! filled in (`types`); then the checks across tables run (`cross`). No step
 //! stops at a mistake, so one run lists them all, each as a [`Finding`] with
 //! file, line and remedy. A [`Config`] exists only when there was none.
 //!
@@ -152,7 +152,7 @@ fn resolve<'a>(
 ) -> Config {
     let mut top = Section::new(source, table, 1, String::new());
     let device = settings::device(&mut top, env);
-    let spool = settings::spool(top.table("spool"));
+    let spool = settings::spool(top.table("spool"), env);
     let servers: Vec<_> = (top.tables("server").into_iter())
         .map(|section| server::read(section, env))
         .collect();

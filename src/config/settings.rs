@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::env::Env;
+use super::files;
 use super::names::{check_name, problem_of};
 use super::section::{Places, Section};
 use super::types::{Log, Receive, Retry, Schedule, Spool, Status};
@@ -23,7 +24,7 @@ pub(super) fn device(top: &mut Section<'_>, env: &Env<'_>) -> String {
     device
 }
 
-pub(super) fn spool(section: Option<Section<'_>>) -> (Spool, Places) {
+pub(super) fn spool(section: Option<Section<'_>>, env: &Env<'_>) -> (Spool, Places) {
     let mut spool = Spool {
         dir: PathBuf::from("/var/lib/edgespool"),
         max_size: ByteSize(1 << 30),
@@ -34,6 +35,8 @@ pub(super) fn spool(section: Option<Section<'_>>) -> (Spool, Places) {
         return (spool, Places::default());
     };
     spool.dir = s.path("dir").unwrap_or(spool.dir);
+    // The spool need not exist yet; where it is a link, its target counts.
+    spool.dir = files::follow(env.fs, &spool.dir).unwrap_or(spool.dir);
     spool.max_size = s.get("max_size").unwrap_or(spool.max_size);
     spool.min_free = s.get("min_free").unwrap_or(spool.min_free);
     spool.when_full = s.get("when_full").unwrap_or_default();
