@@ -17,6 +17,8 @@ pub(super) struct Tables<'a> {
     pub(super) servers: &'a [(Server, Places)],
     pub(super) watches: &'a [(Watch, Places)],
     pub(super) schedules: &'a [(Schedule, Places)],
+    /// There is a `[receive]`, a source of files besides the watches.
+    pub(super) receives: bool,
 }
 
 impl Tables<'_> {
@@ -41,8 +43,8 @@ impl Tables<'_> {
             }
         }
         self.shared_dirs();
-        if self.watches.is_empty() {
-            let text = "no [[watch]]: there is nothing to upload".to_owned();
+        if self.watches.is_empty() && !self.receives {
+            let text = "no [[watch]] and no [receive]: there is nothing to upload".to_owned();
             self.report.warning(None, text);
         }
     }

@@ -175,6 +175,7 @@ fn resolve<'a>(
             servers: &servers,
             watches: &watches,
             schedules: &schedules,
+            receives: receive.is_some(),
         };
         tables.check();
     }

@@ -377,6 +377,15 @@ fn each_mistake_of_the_other_tables_has_its_line() {
 }
 
 #[test]
+fn a_file_without_sources_is_a_warning() {
+    assert_lines(
+        "",
+        &["edgespool.toml: warning: no [[watch]] and no [receive]: there is nothing to upload"],
+    );
+    assert_lines("[receive]", &[]);
+}
+
+#[test]
 fn a_circle_of_fallbacks_is_a_mistake() {
     let text = with(
         "fallback = [\"b\"]\n[[server]]\nname = \"b\"\nhost = \"h\"\nuser = \"anonymous\"\nfallback = [\"central\"]",
@@ -445,4 +454,16 @@ fn a_link_to_a_directory_is_as_good_as_the_directory() {
 fn a_key_written_twice_is_said_so() {
     let lines = Place::new().lines(&with("port = 21\nport = 22", ""));
     assert_eq!(lines, ["edgespool.toml:9: syntax: duplicate key"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_text_panics_the_reader(text in "[\\[\\]a-z_ =\"\\n{}0-9.#]{0,120}", at in 0usize..200) {
+        let place = Place::new();
+        let whole = with("", "");
+        let at = at.min(whole.len());
+        let _either = place.load(&format!("{}{text}{}", &whole[..at], &whole[at..]));
+    }
 }
