@@ -19,10 +19,15 @@
 //!   addresses, paths, and the control connection as a state machine.
 //! * [`schedule`]: when to upload, how fast, how much, and when to try again;
 //!   pure.
+//! * [`watch`]: finds finished files in a directory.
+//! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
 
 pub mod base;
+pub mod cli;
+pub mod config;
 pub mod ftp;
 pub mod schedule;
 pub mod status;
 pub mod sys;
+pub mod watch;

@@ -102,3 +102,72 @@ fn writable(env: &Env<'_>, dir: &Path) -> Result<(), String> {
     }
     rights(existing, Access::WRITE_OK | Access::EXEC_OK)
 }
+<<<<<<< HEAD
+=======
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::os::OsFs;
+
+    fn check(dir: &Path, text: &str) -> Outcome {
+        let file = dir.join("edgespool.toml");
+        std::fs::write(&file, text).unwrap();
+        let env = Env {
+            fs: &OsFs,
+            var: &|_| None,
+            host_name: "gw-1".into(),
+            current_dir: dir,
+        };
+        let mut outcome = check_offline(&file, &env);
+        let prefix = format!("{}/", dir.display());
+        for line in &mut outcome.out {
+            *line = line.replace(&prefix, "");
+        }
+        outcome
+    }
+
+    const FILE: &str = "[spool]\ndir = \"a/spool\"\n\
+        [[server]]\nname = \"s\"\nhost = \"h\"\nuser = \"anonymous\"\n\
+        [[watch]]\nname = \"w\"\ndir = \"in\"\n";
+
+    #[test]
+    fn each_directory_has_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        let outcome = check(dir.path(), FILE);
+        assert_eq!(outcome.code, 0);
+        assert_eq!(
+            outcome.out,
+            [
+                "ok edgespool.toml: 1 server, 1 watch, 0 schedules",
+                "ok watch \"w\": in can be read and emptied",
+                "ok spool: a/spool can be written",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_in_the_spools_way_fails_the_check() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        let outcome = check(dir.path(), FILE);
+        assert_eq!(outcome.code, EX_CONFIG);
+        assert_eq!(
+            outcome.out.last().unwrap(),
+            "FAILED spool: a/spool: a is not a directory"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_fails_with_its_findings() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = check(dir.path(), FILE);
+        assert_eq!(outcome.code, EX_CONFIG);
+        let missing = "edgespool.toml:9: watch \"w\": dir \"in\" does not exist \
+                       (create it, or correct the path)";
+        assert_eq!(outcome.out, [missing]);
+    }
+}
+>>>>>>> config

@@ -10,6 +10,11 @@ use super::*;
 use crate::base::{ByteSize, Secret};
 use crate::sys::os::OsFs;
 
+<<<<<<< HEAD
+=======
+mod secrets;
+
+>>>>>>> config
 /// A directory with what the files of these tests name.
 struct Place {
     dir: tempfile::TempDir,
@@ -137,7 +142,14 @@ fn every_key_of_the_reference_is_known() {
     assert_eq!(warnings, []);
     assert_eq!(config.server("backup").unwrap().host, "::1");
     assert_eq!(config.server("central").unwrap().pins[0][1], 0x11);
+<<<<<<< HEAD
     assert_eq!(config.schedule("night").unwrap().rate, Some(256 << 10));
+=======
+    assert_eq!(
+        config.schedule("night").unwrap().rate,
+        "256KiB/s".parse().ok()
+    );
+>>>>>>> config
     assert_eq!(
         config
             .watch("camera")
@@ -185,7 +197,11 @@ first = 5
             "edgespool.toml:13: watch \"camera\": dir \"camra\" does not exist (create it, or correct the path)",
             "edgespool.toml:14: watch \"camera\": server \"centrl\" is no server of this file (did you mean \"central\"?)",
             "edgespool.toml:15: watch \"camera\": recursive \"yes\" must be true or false, without quotes",
+<<<<<<< HEAD
             "edgespool.toml:16: watch \"camera\": include \"[a\" is not a valid pattern: unclosed character class at index 0",
+=======
+            "edgespool.toml:16: watch \"camera\": include \"[a\" is not a valid pattern: unclosed character class at byte 0; missing ']' (to match a literal '[', escape it as '\\[' or '[[]')",
+>>>>>>> config
             "edgespool.toml:18: [retry]: first 5 must be a duration in quotes, as in \"15m\" or \"1h30m\"",
         ],
     );
@@ -326,13 +342,28 @@ fn each_mistake_of_the_other_tables_has_its_line() {
     for (text, expected) in [
         (
             "[[schedule]]\nname = \"n\"\nrate = \"256KiB\"",
+<<<<<<< HEAD
             "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second, as in \"256KiB/s\")",
+=======
+            "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second above zero, as in \"256KiB/s\")",
+>>>>>>> config
         ),
         (
             "[[schedule]]\nname = \"n\"\nevery = \"1m\"\ncron = \"* * * * *\"",
             "16: schedule \"n\": cron and every are both set (keep one of them)",
         ),
         (
+<<<<<<< HEAD
+=======
+            "[[schedule]]\nname = \"n\"\nwindows = [\"25:00-06:00\"]",
+            "15: schedule \"n\": windows is wrong: \"25:00-06:00\" is not a span of times (write for example \"22:00-06:00\")",
+        ),
+        (
+            "[[schedule]]\nname = \"n\"\ncron = \"* * * *\"",
+            "15: schedule \"n\": cron \"* * * *\" is wrong: 4 fields instead of five (minute, hour, day of the month, month, day of the week, as in \"*/15 * * * *\")",
+        ),
+        (
+>>>>>>> config
             "[[schedule]]\nevery = \"1m\"",
             "13: schedule number 1: name is missing (write name = \"night\")",
         ),
@@ -364,6 +395,18 @@ fn each_mistake_of_the_other_tables_has_its_line() {
 }
 
 #[test]
+<<<<<<< HEAD
+=======
+fn a_file_without_sources_is_a_warning() {
+    assert_lines(
+        "",
+        &["edgespool.toml: warning: no [[watch]] and no [receive]: there is nothing to upload"],
+    );
+    assert_lines("[receive]", &[]);
+}
+
+#[test]
+>>>>>>> config
 fn a_circle_of_fallbacks_is_a_mistake() {
     let text = with(
         "fallback = [\"b\"]\n[[server]]\nname = \"b\"\nhost = \"h\"\nuser = \"anonymous\"\nfallback = [\"central\"]",
@@ -407,7 +450,11 @@ fn two_watches_on_the_same_files_are_a_warning() {
     assert_lines(
         &with("", second),
         &[
+<<<<<<< HEAD
             "edgespool.toml:14: watch \"two\": dir and include match files of watch \"camera\" too: \
+=======
+            "edgespool.toml:14: warning: watch \"two\": dir and include match files of watch \"camera\" too: \
+>>>>>>> config
            each file goes to whichever sees it first (make their patterns differ)",
         ],
     );
@@ -420,6 +467,7 @@ fn two_watches_on_the_same_files_are_a_warning() {
 }
 
 #[test]
+<<<<<<< HEAD
 fn clear_text_is_a_warning_and_refuses_what_needs_tls() {
     assert_lines(
         &with("tls = \"none\"", ""),
@@ -598,5 +646,30 @@ fn the_template_shows_every_key_with_a_value_that_fits() {
             "marker has no effect",
         ];
         assert!(expected.iter().any(|known| line.contains(known)), "{line}");
+=======
+fn a_link_to_a_directory_is_as_good_as_the_directory() {
+    let place = Place::new();
+    std::os::unix::fs::symlink("camera", place.path().join("link")).unwrap();
+    let text = with("", "").replace("dir = \"camera\"", "dir = \"link\"");
+    let loaded = place.load(&text).unwrap();
+    assert_eq!(loaded.config.watches[0].dir, place.path().join("camera"));
+}
+
+#[test]
+fn a_key_written_twice_is_said_so() {
+    let lines = Place::new().lines(&with("port = 21\nport = 22", ""));
+    assert_eq!(lines, ["edgespool.toml:9: syntax: duplicate key"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn no_text_panics_the_reader(text in "[\\[\\]a-z_ =\"\\n{}0-9.#]{0,120}", at in 0usize..200) {
+        let place = Place::new();
+        let whole = with("", "");
+        let at = at.min(whole.len());
+        let _either = place.load(&format!("{}{text}{}", &whole[..at], &whole[at..]));
+>>>>>>> config
     }
 }

@@ -8,6 +8,10 @@ use toml::de::DeValue;
 
 use super::report::nearest;
 use crate::base::{ByteSize, Secret, parse_span};
+<<<<<<< HEAD
+=======
+use crate::schedule::Rate;
+>>>>>>> config
 
 /// A value of the file. The error continues a sentence that began with the key
 /// and the value: `is not a size (…)`.
@@ -23,10 +27,13 @@ pub(super) trait Words: Sized + Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
+<<<<<<< HEAD
 /// Bandwidth, written as `256KiB/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate(pub(super) u64);
 
+=======
+>>>>>>> config
 impl Value for String {
     fn read(value: &DeValue<'_>) -> Result<String, String> {
         match value {
@@ -91,6 +98,7 @@ impl Value for Duration {
 
 impl Value for Rate {
     fn read(value: &DeValue<'_>) -> Result<Rate, String> {
+<<<<<<< HEAD
         let size: Option<ByteSize> = text(value)?
             .strip_suffix("/s")
             .and_then(|size| size.parse().ok());
@@ -100,6 +108,11 @@ impl Value for Rate {
             }
             Some(ByteSize(bytes)) => Ok(Rate(bytes)),
         }
+=======
+        text(value)?
+            .parse()
+            .map_err(|problem| format!("is {problem}"))
+>>>>>>> config
     }
 }
 
