@@ -91,7 +91,7 @@ pub struct Server {
     pub kind: Kind,
     /// How it is set up.
     pub variant: Variant,
-    /// The address it listens on: 127.0.0.1, or ::1 for `Ipv6`.
+    /// The address it listens on: 127.0.0.1, or ::1 for `Ipv6`, unless told otherwise.
     pub host: IpAddr,
     /// The port of control connections.
     pub port: u16,
@@ -202,15 +202,20 @@ impl Server {
 
     /// Starts a server that shows the given certificate.
     pub fn start_with(kind: Kind, variant: Variant, certificate: Certificate) -> Self {
+        let host = match variant {
+            Variant::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        Self::start_at(host, kind, variant, certificate)
+    }
+
+    /// Starts a server that listens on the given address of this machine.
+    pub fn start_at(host: IpAddr, kind: Kind, variant: Variant, certificate: Certificate) -> Self {
         assert!(
             kind.supports(variant),
             "{} cannot do {variant:?}",
             kind.name()
         );
-        let host = match variant {
-            Variant::Ipv6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        };
         let files = tempfile::Builder::new()
             .prefix("edgespool-server-")
             .tempdir()
