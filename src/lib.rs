@@ -12,9 +12,11 @@
 //! ```
 //!
 //! * [`base`]: sizes, durations and other plain values.
+//! * [`spool`]: the crash-safe queue on disk.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
 
 pub mod base;
+pub mod spool;
 pub mod sys;
