@@ -74,7 +74,8 @@ impl Core {
         })
     }
 
-    fn poison(&mut self, error: SpoolError) -> SpoolError {
+    /// Ends all writing until the spool is opened anew.
+    pub(super) fn poison(&mut self, error: SpoolError) -> SpoolError {
         log::error!("{error}; the spool must be opened anew");
         self.poisoned.get_or_insert_with(|| Arc::new(error.clone()));
         error

@@ -212,7 +212,10 @@ impl Spool {
         if let Some(index) = tail.index.as_mut().filter(|_| !voids.is_empty()) {
             // Durable with the next flush of the log, before which no batch
             // can claim that this one is finished.
-            core.appended(index.log.append(&voids), &log_path)?;
+            let voided = core.appended(index.log.append(&voids), &log_path);
+            // Half a batch is in place and the log does not say which half:
+            // only a fresh look at the disk can tell.
+            voided.map_err(|error| core.poison(error))?;
         }
         core.synced(fs.sync_dir(&blob_dir), &blob_dir)?;
         let_sources_go(&*fs, &there);
@@ -292,6 +295,8 @@ fn place(fs: &dyn Fs, c: &Incoming<'_>, part: &Path, blob: &Path) -> Result<bool
             fs.rename(part, blob).map_err(TakeError::source_error)?;
             Ok(true)
         }
+        // An error that came after the deed: the file is here, and nowhere else.
+        Err(_) if fs.meta(blob).is_ok() => Ok(false),
         renamed => renamed.map(|()| false).map_err(TakeError::source_error),
     }
 }
