@@ -19,6 +19,7 @@
 //!   addresses, paths, and the control connection as a state machine.
 //! * [`schedule`]: when to upload, how fast, how much, and when to try again;
 //!   pure.
+//! * [`spool`]: the crash-safe queue on disk.
 //! * [`watch`]: finds finished files in a directory.
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod config;
 pub mod ftp;
 pub mod schedule;
+pub mod spool;
 pub mod status;
 pub mod sys;
 pub mod watch;
