@@ -9,6 +9,9 @@ mod lanes;
 mod servers;
 mod state;
 
+#[cfg(test)]
+mod simulation;
+
 pub use events::{
     Action, Assignment, Event, FailedEntry, LaneId, Pick, Rules, SCHEDULE_NONE, ServerId, SessionId,
 };
