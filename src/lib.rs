@@ -20,6 +20,7 @@
 //! * [`schedule`]: when to upload, how fast, how much, and when to try again;
 //!   pure.
 //! * [`spool`]: the crash-safe queue on disk.
+//! * [`supervisor`]: decides what the agent does next; pure.
 //! * [`watch`]: finds finished files in a directory.
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
@@ -31,5 +32,6 @@ pub mod ftp;
 pub mod schedule;
 pub mod spool;
 pub mod status;
+pub mod supervisor;
 pub mod sys;
 pub mod watch;

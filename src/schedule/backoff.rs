@@ -20,6 +20,20 @@ impl Default for RetryOptions {
     }
 }
 
+impl RetryOptions {
+    /// The wait after `failures` earlier ones in a row: doubled from `first` up to
+    /// `max`, then shortened by a random part of at most half.
+    #[must_use]
+    pub fn wait(&self, failures: u32, random: u64) -> Duration {
+        shortened(self.doubled(failures), random)
+    }
+
+    fn doubled(&self, failures: u32) -> Duration {
+        let factor = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.max)
+    }
+}
+
 /// Counts failures in a row and turns each into a wait.
 ///
 /// Waits double from `first` up to `max`. Each is shortened by a random part, at
@@ -42,15 +56,16 @@ impl Backoff {
 
     /// The wait after a passing failure. `random` is uniform over all values.
     pub fn after_failure(&mut self, random: u64) -> Duration {
-        let wait = self.doubled();
+        let wait = self.options.wait(self.failures, random);
         self.failures = self.failures.saturating_add(1);
-        shortened(wait, random)
+        wait
     }
 
     /// The wait after a full server: at least about a quarter of `max`, because
     /// room is made by people or by the clock.
     pub fn after_full(&mut self, random: u64) -> Duration {
-        let wait = self.doubled().max(self.options.max / 4);
+        let wait = self.options.doubled(self.failures);
+        let wait = wait.max(self.options.max / 4);
         self.failures = self.failures.saturating_add(1);
         shortened(wait, random)
     }
@@ -72,14 +87,6 @@ impl Backoff {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
-    }
-
-    fn doubled(&self) -> Duration {
-        let factor = 1u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        self.options
-            .first
-            .saturating_mul(factor)
-            .min(self.options.max)
     }
 }
 

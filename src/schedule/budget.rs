@@ -38,13 +38,14 @@ impl Budget {
 
     /// Counts bytes that went over the wire, whether or not they were of use.
     pub fn charge(&mut self, bytes: u64, now: &Moment<'_>) {
-        self.turn_day(now);
+        self.spent = self.turned(now);
         self.spent.bytes = self.spent.bytes.saturating_add(bytes);
     }
 
     /// Bytes that may still be sent today.
     pub fn left(&mut self, now: &Moment<'_>) -> u64 {
-        self.turn_day(now);
+        // Also without a charge: a day that turned out to lie ahead is forgotten.
+        self.spent = self.turned(now);
         self.limit.0.saturating_sub(self.spent.bytes)
     }
 
@@ -63,17 +64,14 @@ impl Budget {
         self.spent
     }
 
-    fn turn_day(&mut self, now: &Moment<'_>) {
-        if !now.trust.is_sane() {
-            return;
+    /// What is spent of the day that `now` belongs to.
+    fn turned(&self, now: &Moment<'_>) -> Spent {
+        let day = now.trust.is_sane().then(|| day_number(now.wall, now.tz));
+        match day.flatten() {
+            Some(day) if day > self.spent.day => Spent { day, bytes: 0 },
+            Some(day) => Spent { day, ..self.spent },
+            None => self.spent,
         }
-        let Some(day) = day_number(now.wall, now.tz) else {
-            return;
-        };
-        if day > self.spent.day {
-            self.spent.bytes = 0;
-        }
-        self.spent.day = day;
     }
 }
 
