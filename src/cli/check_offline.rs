@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::{EX_CONFIG, Outcome};
+use super::{Exit, Outcome};
 use crate::config::{self, Config, Env, Loaded, Take};
 use crate::sys::Kind;
 
@@ -16,7 +16,7 @@ pub fn check_offline(file: &Path, env: &Env<'_>) -> Outcome {
         Err(invalid) => {
             return Outcome {
                 out: invalid.findings.iter().map(ToString::to_string).collect(),
-                code: EX_CONFIG,
+                code: Exit::Config,
             };
         }
     };
@@ -72,7 +72,7 @@ fn step(outcome: &mut Outcome, what: &str, good: &str, result: Result<(), String
         Ok(()) => outcome.out.push(format!("ok {what} {good}")),
         Err(problem) => {
             outcome.out.push(format!("FAILED {what}: {problem}"));
-            outcome.code = EX_CONFIG;
+            outcome.code = Exit::Config;
         }
     }
 }
@@ -102,8 +102,6 @@ fn writable(env: &Env<'_>, dir: &Path) -> Result<(), String> {
     }
     rights(existing, Access::WRITE_OK | Access::EXEC_OK)
 }
-<<<<<<< HEAD
-=======
 
 #[cfg(test)]
 mod tests {
@@ -136,7 +134,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("in")).unwrap();
         let outcome = check(dir.path(), FILE);
-        assert_eq!(outcome.code, 0);
+        assert_eq!(outcome.code, Exit::Done);
         assert_eq!(
             outcome.out,
             [
@@ -153,7 +151,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("in")).unwrap();
         std::fs::write(dir.path().join("a"), "").unwrap();
         let outcome = check(dir.path(), FILE);
-        assert_eq!(outcome.code, EX_CONFIG);
+        assert_eq!(outcome.code, Exit::Config);
         assert_eq!(
             outcome.out.last().unwrap(),
             "FAILED spool: a/spool: a is not a directory"
@@ -164,10 +162,9 @@ mod tests {
     fn a_broken_file_fails_with_its_findings() {
         let dir = tempfile::tempdir().unwrap();
         let outcome = check(dir.path(), FILE);
-        assert_eq!(outcome.code, EX_CONFIG);
+        assert_eq!(outcome.code, Exit::Config);
         let missing = "edgespool.toml:9: watch \"w\": dir \"in\" does not exist \
                        (create it, or correct the path)";
         assert_eq!(outcome.out, [missing]);
     }
 }
->>>>>>> config

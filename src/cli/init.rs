@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::Outcome;
+use super::{Exit, Outcome};
 use crate::config::template::{FILE_NAME, PASSWORD_FILE, TEMPLATE, WATCH_DIR};
 use crate::sys::{Create, Fs};
 
@@ -21,18 +21,18 @@ pub fn init(fs: &dyn Fs, dir: &Path) -> Outcome {
                 ),
                 format!("  edgespool -c {} check", config.display()),
             ],
-            code: 0,
+            code: Exit::Done,
         },
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Outcome {
             out: vec![format!(
                 "{} exists already and was left as it is (name another directory)",
                 config.display()
             )],
-            code: 1,
+            code: Exit::Failed,
         },
         Err(e) => Outcome {
             out: vec![format!("{} cannot be written: {e}", config.display())],
-            code: 1,
+            code: Exit::Failed,
         },
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     fn what_init_writes_passes_the_offline_check() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("new/place");
-        assert_eq!(init(&OsFs, &dir).code, 0);
+        assert_eq!(init(&OsFs, &dir).code, Exit::Done);
         let env = Env {
             fs: &OsFs,
             var: &|_| None,
@@ -87,7 +87,7 @@ mod tests {
             current_dir: temp.path(),
         };
         let outcome = check_offline(&dir.join(FILE_NAME), &env);
-        assert_eq!(outcome.code, 0, "{:#?}", outcome.out);
+        assert_eq!(outcome.code, Exit::Done, "{:#?}", outcome.out);
         let unhappy = outcome.out.iter().find(|line| !line.starts_with("ok "));
         assert_eq!(unhappy, None);
     }
@@ -97,7 +97,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(FILE_NAME), "mine").unwrap();
         let outcome = init(&OsFs, dir.path());
-        assert_eq!(outcome.code, 1);
+        assert_eq!(outcome.code, Exit::Failed);
         assert!(outcome.out[0].contains("was left as it is"));
         assert_eq!(
             std::fs::read_to_string(dir.path().join(FILE_NAME)).unwrap(),

@@ -5,20 +5,6 @@ use std::path::Path;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-<<<<<<< HEAD
-use super::env::Env;
-use super::files;
-use super::section::Section;
-use super::types::ClientCert;
-use crate::base::Secret;
-
-/// The certificates of `ca_file`.
-pub(super) fn roots(section: &mut Section<'_>, env: &Env<'_>) -> Vec<CertificateDer<'static>> {
-    section
-        .path("ca_file")
-        .and_then(|path| chain(section, env, "ca_file", &path))
-        .unwrap_or_default()
-=======
 use zeroize::Zeroizing;
 
 use super::env::Env;
@@ -33,7 +19,6 @@ pub(super) fn roots(section: &mut Section<'_>, env: &Env<'_>) -> Option<Roots> {
     let file = section.path("ca_file")?;
     let certs = chain(section, env, "ca_file", &file)?;
     Some(Roots { file, certs })
->>>>>>> config
 }
 
 /// The certificate and key for mutual TLS.
@@ -45,18 +30,12 @@ pub(super) fn client(section: &mut Section<'_>, env: &Env<'_>) -> Option<ClientC
             section.mistake(one, &format!("needs {other} (write both, or none)"));
         }
     }
-<<<<<<< HEAD
-    let chain = cert.and_then(|path| chain(section, env, "client_cert", &path));
-    let key_pem = key.and_then(|path| private_key(section, env, &path));
-    Some(ClientCert {
-=======
     let cert = cert.map(|path| (chain(section, env, "client_cert", &path), path));
     let key = key.map(|path| (private_key(section, env, &path), path));
     let ((chain, cert_file), (key_pem, key_file)) = (cert?, key?);
     Some(ClientCert {
         cert_file,
         key_file,
->>>>>>> config
         chain: chain?,
         key_pem: key_pem?,
     })
@@ -85,11 +64,7 @@ fn chain(
     key: &str,
     path: &Path,
 ) -> Option<Vec<CertificateDer<'static>>> {
-<<<<<<< HEAD
-    let pem = pem(section, env, key, path)?;
-=======
     let (pem, _) = pem(section, env, key, path)?;
->>>>>>> config
     let certs: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certs {
         Ok(certs) if !certs.is_empty() => return Some(certs),
@@ -103,11 +78,7 @@ fn chain(
 }
 
 fn private_key(section: &Section<'_>, env: &Env<'_>, path: &Path) -> Option<Secret> {
-<<<<<<< HEAD
-    let mut pem = pem(section, env, "client_key", path)?;
-=======
     let (mut pem, meta) = pem(section, env, "client_key", path)?;
->>>>>>> config
     // The error of a key is not shown: it may quote the file.
     if PrivateKeyDer::from_pem_slice(&pem).is_err() {
         section.mistake(
@@ -116,13 +87,10 @@ fn private_key(section: &Section<'_>, env: &Env<'_>, path: &Path) -> Option<Secr
         );
         return None;
     }
-<<<<<<< HEAD
-=======
     if files::is_public(&meta) {
         let warning = format!("{path:?} can be read by everyone (chmod 600 the file)");
         section.warning("client_key", &warning);
     }
->>>>>>> config
     Some(Secret::new(std::mem::take(&mut *pem)))
 }
 
@@ -131,21 +99,9 @@ fn pem(
     env: &Env<'_>,
     key: &str,
     path: &Path,
-<<<<<<< HEAD
-) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    match files::read(env.fs, path, PEM_MAX) {
-        Ok((content, meta)) => {
-            if key == "client_key" && files::is_public(&meta) {
-                let warning = format!("{path:?} can be read by everyone (chmod 600 the file)");
-                section.warning(key, &warning);
-            }
-            Some(content)
-        }
-=======
 ) -> Option<(Zeroizing<Vec<u8>>, Meta)> {
     match files::read(env.fs, path, PEM_MAX) {
         Ok(found) => Some(found),
->>>>>>> config
         Err(e) => {
             section.mistake(key, &format!("{path:?} cannot be read: {e}"));
             None

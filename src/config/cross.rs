@@ -17,11 +17,8 @@ pub(super) struct Tables<'a> {
     pub(super) servers: &'a [(Server, Places)],
     pub(super) watches: &'a [(Watch, Places)],
     pub(super) schedules: &'a [(Schedule, Places)],
-<<<<<<< HEAD
-=======
     /// There is a `[receive]`, a source of files besides the watches.
     pub(super) receives: bool,
->>>>>>> config
 }
 
 impl Tables<'_> {
@@ -46,13 +43,8 @@ impl Tables<'_> {
             }
         }
         self.shared_dirs();
-<<<<<<< HEAD
-        if self.watches.is_empty() {
-            let text = "no [[watch]]: there is nothing to upload".to_owned();
-=======
         if self.watches.is_empty() && !self.receives {
             let text = "no [[watch]] and no [receive]: there is nothing to upload".to_owned();
->>>>>>> config
             self.report.warning(None, text);
         }
     }

@@ -99,16 +99,11 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-<<<<<<< HEAD
-/// Follows symbolic links in the last part of a path.
-fn follow(fs: &dyn Fs, path: &Path) -> io::Result<PathBuf> {
-=======
 /// Follows symbolic links in the last part of a path, which the disk does not.
 ///
 /// # Errors
 /// What the disk says; also when nothing stands there.
 pub(super) fn follow(fs: &dyn Fs, path: &Path) -> io::Result<PathBuf> {
->>>>>>> config
     let mut path = path.to_owned();
     for _ in 0..LINKS_MAX {
         if fs.meta(&path)?.kind != Kind::Symlink {

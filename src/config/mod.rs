@@ -1,13 +1,8 @@
 //! The configuration file: read, resolved, and checked as a whole.
 //!
 //! [`load`] reads the file in two steps. Each table is read as it is written,
-<<<<<<< HEAD
-//! key by key with its line ([`section`]), into plain structs with all defaults
-//! filled in ([`types`]); then the checks across tables run ([`cross`]). No step
-=======
 //! key by key with its line (`section`), into plain structs with all defaults
 //! filled in (`types`); then the checks across tables run (`cross`). No step
->>>>>>> config
 //! stops at a mistake, so one run lists them all, each as a [`Finding`] with
 //! file, line and remedy. A [`Config`] exists only when there was none.
 //!
@@ -41,11 +36,7 @@ pub use env::Env;
 pub use remote::Remote;
 pub use report::{Finding, Severity};
 pub use types::{
-<<<<<<< HEAD
-    Archive, ClientCert, Config, Log, Receive, Retry, Schedule, Server, Spool, Status, Watch,
-=======
     Archive, ClientCert, Config, Log, Receive, Retry, Roots, Schedule, Server, Spool, Status, Watch,
->>>>>>> config
 };
 
 use std::fmt;
@@ -145,17 +136,9 @@ fn read(file: &Path, env: &Env<'_>, report: &Report) -> Option<Config> {
 fn parse<'t>(text: &'t str, lines: &Lines, report: &Report) -> (Spanned<DeTable<'t>>, bool) {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-<<<<<<< HEAD
-        let line = error.span().map(|span| lines.at(span.start));
-        report.mistake(
-            line,
-            format!("syntax: {}", error.message().replace('\n', ", ")),
-        );
-=======
         let line = error.span().map_or(1, |span| lines.at(span.start));
         let message = error.message().replace('\n', ", ");
         report.syntax(line, format!("syntax: {message}"));
->>>>>>> config
     }
     (table, !errors.is_empty())
 }
@@ -169,11 +152,7 @@ fn resolve<'a>(
 ) -> Config {
     let mut top = Section::new(source, table, 1, String::new());
     let device = settings::device(&mut top, env);
-<<<<<<< HEAD
-    let spool = settings::spool(top.table("spool"));
-=======
     let spool = settings::spool(top.table("spool"), env);
->>>>>>> config
     let servers: Vec<_> = (top.tables("server").into_iter())
         .map(|section| server::read(section, env))
         .collect();
@@ -196,10 +175,7 @@ fn resolve<'a>(
             servers: &servers,
             watches: &watches,
             schedules: &schedules,
-<<<<<<< HEAD
-=======
             receives: receive.is_some(),
->>>>>>> config
         };
         tables.check();
     }

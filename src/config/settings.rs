@@ -5,20 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::env::Env;
-<<<<<<< HEAD
-use super::names::{check_name, problem_of};
-use super::section::{Places, Section};
-use super::types::{Log, Receive, Retry, Schedule, Spool, Status};
-use super::value::Rate;
-use crate::base::ByteSize;
-=======
 use super::files;
 use super::names::{check_name, problem_of};
 use super::section::{Places, Section};
 use super::types::{Log, Receive, Retry, Schedule, Spool, Status};
 use crate::base::ByteSize;
 use crate::schedule::{Cron, Window};
->>>>>>> config
 
 /// The `device` key of the top level; the host name by default.
 pub(super) fn device(top: &mut Section<'_>, env: &Env<'_>) -> String {
@@ -32,11 +24,7 @@ pub(super) fn device(top: &mut Section<'_>, env: &Env<'_>) -> String {
     device
 }
 
-<<<<<<< HEAD
-pub(super) fn spool(section: Option<Section<'_>>) -> (Spool, Places) {
-=======
 pub(super) fn spool(section: Option<Section<'_>>, env: &Env<'_>) -> (Spool, Places) {
->>>>>>> config
     let mut spool = Spool {
         dir: PathBuf::from("/var/lib/edgespool"),
         max_size: ByteSize(1 << 30),
@@ -47,11 +35,8 @@ pub(super) fn spool(section: Option<Section<'_>>, env: &Env<'_>) -> (Spool, Plac
         return (spool, Places::default());
     };
     spool.dir = s.path("dir").unwrap_or(spool.dir);
-<<<<<<< HEAD
-=======
     // The spool need not exist yet; where it is a link, its target counts.
     spool.dir = files::follow(env.fs, &spool.dir).unwrap_or(spool.dir);
->>>>>>> config
     spool.max_size = s.get("max_size").unwrap_or(spool.max_size);
     spool.min_free = s.get("min_free").unwrap_or(spool.min_free);
     spool.when_full = s.get("when_full").unwrap_or_default();
@@ -67,19 +52,11 @@ pub(super) fn schedule(mut section: Section<'_>) -> (Schedule, Places) {
     check_name(s, &name);
     let schedule = Schedule {
         name,
-<<<<<<< HEAD
-        windows: s.get("windows").unwrap_or_default(),
-        every: s.span("every"),
-        cron: s.get("cron"),
-        splay: s.get("splay").unwrap_or_default(),
-        rate: s.get("rate").map(|Rate(bytes)| bytes),
-=======
         windows: windows(s),
         every: s.span("every"),
         cron: cron(s),
         splay: s.get("splay").unwrap_or_default(),
         rate: s.get("rate"),
->>>>>>> config
         daily_budget: s.get("daily_budget"),
     };
     if s.has("every") && s.has("cron") {
@@ -88,14 +65,6 @@ pub(super) fn schedule(mut section: Section<'_>) -> (Schedule, Places) {
     if schedule.daily_budget == Some(ByteSize(0)) {
         s.mistake("daily_budget", "must be larger than 0");
     }
-<<<<<<< HEAD
-    check_times(s, &schedule);
-    (schedule, section.finish())
-}
-
-/// The grammar of windows and cron lines belongs to the schedule.
-fn check_times(_section: &Section<'_>, _schedule: &Schedule) {}
-=======
     (schedule, section.finish())
 }
 
@@ -120,7 +89,6 @@ fn cron(section: &mut Section<'_>) -> Option<Cron> {
         }
     }
 }
->>>>>>> config
 
 pub(super) fn retry(section: Option<Section<'_>>) -> Retry {
     let mut retry = Retry {

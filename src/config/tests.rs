@@ -10,11 +10,8 @@ use super::*;
 use crate::base::{ByteSize, Secret};
 use crate::sys::os::OsFs;
 
-<<<<<<< HEAD
-=======
 mod secrets;
 
->>>>>>> config
 /// A directory with what the files of these tests name.
 struct Place {
     dir: tempfile::TempDir,
@@ -142,14 +139,10 @@ fn every_key_of_the_reference_is_known() {
     assert_eq!(warnings, []);
     assert_eq!(config.server("backup").unwrap().host, "::1");
     assert_eq!(config.server("central").unwrap().pins[0][1], 0x11);
-<<<<<<< HEAD
-    assert_eq!(config.schedule("night").unwrap().rate, Some(256 << 10));
-=======
     assert_eq!(
         config.schedule("night").unwrap().rate,
         "256KiB/s".parse().ok()
     );
->>>>>>> config
     assert_eq!(
         config
             .watch("camera")
@@ -197,11 +190,7 @@ first = 5
             "edgespool.toml:13: watch \"camera\": dir \"camra\" does not exist (create it, or correct the path)",
             "edgespool.toml:14: watch \"camera\": server \"centrl\" is no server of this file (did you mean \"central\"?)",
             "edgespool.toml:15: watch \"camera\": recursive \"yes\" must be true or false, without quotes",
-<<<<<<< HEAD
-            "edgespool.toml:16: watch \"camera\": include \"[a\" is not a valid pattern: unclosed character class at index 0",
-=======
             "edgespool.toml:16: watch \"camera\": include \"[a\" is not a valid pattern: unclosed character class at byte 0; missing ']' (to match a literal '[', escape it as '\\[' or '[[]')",
->>>>>>> config
             "edgespool.toml:18: [retry]: first 5 must be a duration in quotes, as in \"15m\" or \"1h30m\"",
         ],
     );
@@ -342,19 +331,13 @@ fn each_mistake_of_the_other_tables_has_its_line() {
     for (text, expected) in [
         (
             "[[schedule]]\nname = \"n\"\nrate = \"256KiB\"",
-<<<<<<< HEAD
-            "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second, as in \"256KiB/s\")",
-=======
             "15: schedule \"n\": rate \"256KiB\" is not a rate (write bytes a second above zero, as in \"256KiB/s\")",
->>>>>>> config
         ),
         (
             "[[schedule]]\nname = \"n\"\nevery = \"1m\"\ncron = \"* * * * *\"",
             "16: schedule \"n\": cron and every are both set (keep one of them)",
         ),
         (
-<<<<<<< HEAD
-=======
             "[[schedule]]\nname = \"n\"\nwindows = [\"25:00-06:00\"]",
             "15: schedule \"n\": windows is wrong: \"25:00-06:00\" is not a span of times (write for example \"22:00-06:00\")",
         ),
@@ -363,7 +346,6 @@ fn each_mistake_of_the_other_tables_has_its_line() {
             "15: schedule \"n\": cron \"* * * *\" is wrong: 4 fields instead of five (minute, hour, day of the month, month, day of the week, as in \"*/15 * * * *\")",
         ),
         (
->>>>>>> config
             "[[schedule]]\nevery = \"1m\"",
             "13: schedule number 1: name is missing (write name = \"night\")",
         ),
@@ -395,8 +377,6 @@ fn each_mistake_of_the_other_tables_has_its_line() {
 }
 
 #[test]
-<<<<<<< HEAD
-=======
 fn a_file_without_sources_is_a_warning() {
     assert_lines(
         "",
@@ -406,7 +386,6 @@ fn a_file_without_sources_is_a_warning() {
 }
 
 #[test]
->>>>>>> config
 fn a_circle_of_fallbacks_is_a_mistake() {
     let text = with(
         "fallback = [\"b\"]\n[[server]]\nname = \"b\"\nhost = \"h\"\nuser = \"anonymous\"\nfallback = [\"central\"]",
@@ -450,11 +429,7 @@ fn two_watches_on_the_same_files_are_a_warning() {
     assert_lines(
         &with("", second),
         &[
-<<<<<<< HEAD
-            "edgespool.toml:14: watch \"two\": dir and include match files of watch \"camera\" too: \
-=======
             "edgespool.toml:14: warning: watch \"two\": dir and include match files of watch \"camera\" too: \
->>>>>>> config
            each file goes to whichever sees it first (make their patterns differ)",
         ],
     );
@@ -467,186 +442,6 @@ fn two_watches_on_the_same_files_are_a_warning() {
 }
 
 #[test]
-<<<<<<< HEAD
-fn clear_text_is_a_warning_and_refuses_what_needs_tls() {
-    assert_lines(
-        &with("tls = \"none\"", ""),
-        &[
-            "edgespool.toml:8: warning: server \"central\": tls \"none\": the password and the files travel in clear text",
-        ],
-    );
-    let lines = Place::new().lines(&with(
-        "tls = \"none\"\nca_file = \"ca.pem\"\nmin_tls = \"1.3\"",
-        "",
-    ));
-    let needs = lines
-        .iter()
-        .filter(|line| line.contains("needs TLS, but tls is \"none\""));
-    assert_eq!(needs.count(), 2, "{lines:#?}");
-}
-
-#[test]
-fn a_host_is_a_host_and_a_url_in_it_is_not_repeated() {
-    let lines = Place::new().lines(&with("", "").replace("\"h\"", "\"ftp://u:hunter2@h/\""));
-    assert_eq!(lines.len(), 1);
-    assert!(lines[0].contains("must be the name or address alone"));
-    assert!(!lines[0].contains("hunter2"));
-    assert_lines(
-        &with("", "").replace("\"h\"", "\"h.example:2121\""),
-        &[
-            "edgespool.toml:5: server \"central\": host \"h.example:2121\" names a port (write port = 2121)",
-        ],
-    );
-}
-
-#[test]
-fn a_password_comes_from_one_of_four_places() {
-    let mut place = Place::new();
-    place.vars.insert("FTP_PASSWORD", "from-env".to_owned());
-    let dir = place.path().display().to_string();
-    place.vars.insert("CREDENTIALS_DIRECTORY", dir);
-    for (key, expected) in [
-        ("password = \"inline\"", "inline"),
-        ("password_file = \"pw\"", "s3cret"),
-        ("password_env = \"FTP_PASSWORD\"", "from-env"),
-        ("password_credential = \"pw\"", "s3cret"),
-    ] {
-        let text = with("", "").replace("password_file = \"pw\"", key);
-        let loaded = place.load(&text).unwrap();
-        let server = loaded.config.server("central").unwrap();
-        assert_eq!(server.password, Some(Secret::from(expected)), "{key}");
-        assert!(!format!("{loaded:?}").contains(expected));
-    }
-}
-
-#[test]
-fn a_password_that_is_not_there_says_what_to_do() {
-    let place = Place::new();
-    place.write("empty", "\n", 0o600);
-    for (key, expected) in [
-        (
-            "",
-            "3: server \"central\": password is missing (write one of password_file, password_env, password_credential, password)",
-        ),
-        (
-            "password = 123456",
-            "7: server \"central\": password must be a string (write it in quotes)",
-        ),
-        (
-            "password_file = \"empty\"",
-            "7: server \"central\": password_file gives an empty password (write the password there)",
-        ),
-        (
-            "password_env = \"NONE\"",
-            "7: server \"central\": password_env \"NONE\": this environment variable is not set (set it before the start)",
-        ),
-        (
-            "password_credential = \"pw\"",
-            "7: server \"central\": password_credential \"pw\": $CREDENTIALS_DIRECTORY is not set (start with systemd and LoadCredential=pw:FILE)",
-        ),
-    ] {
-        let lines = place.lines(&with("", "").replace("password_file = \"pw\"", key));
-        assert_eq!(lines, [format!("edgespool.toml:{expected}")]);
-    }
-}
-
-#[test]
-fn a_password_that_everyone_can_read_is_a_warning() {
-    let place = Place::new();
-    let text = with("", "").replace("password_file = \"pw\"", "password = \"x\"");
-    let warnings = place.load_as(&text, 0o644).unwrap().warnings;
-    assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].line, Some(7));
-    assert!(warnings[0].text.contains("can be read by everyone"));
-    assert_eq!(place.load_as(&text, 0o640).unwrap().warnings, []);
-    place.write("pw", "x", 0o644);
-    let warnings = place.load_as(&with("", ""), 0o644).unwrap().warnings;
-    assert!(
-        warnings[0].text.contains("\"pw\" can be read by everyone")
-            || warnings[0].text.contains("pw\" can be read")
-    );
-}
-
-#[test]
-fn certificates_and_keys_are_read_with_the_file() {
-    let place = Place::new();
-    let made = rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap();
-    place.write("cert.pem", &made.cert.pem(), 0o644);
-    place.write("key.pem", &made.signing_key.serialize_pem(), 0o600);
-    let keys = "ca_file = \"cert.pem\"\nclient_cert = \"cert.pem\"\nclient_key = \"key.pem\"";
-    let loaded = place.load(&with(keys, "")).unwrap();
-    let server = loaded.config.server("central").unwrap();
-    assert_eq!(server.roots, [made.cert.der().clone()]);
-    assert!(server.client_cert.is_some());
-    let lines = place.lines(&with(
-        "client_cert = \"cert.pem\"\nclient_key = \"cert.pem\"",
-        "",
-    ));
-    assert_eq!(
-        lines,
-        [
-            "edgespool.toml:9: server \"central\": client_key \"cert.pem\" holds no private key (it must be an unencrypted PEM file)"
-        ]
-    );
-}
-
-#[test]
-fn a_file_that_is_not_there_or_not_text_is_said_so() {
-    let place = Place::new();
-    let env = Env {
-        fs: &OsFs,
-        var: &|_| None,
-        host_name: String::new(),
-        current_dir: place.path(),
-    };
-    let invalid = load(&place.path().join("none.toml"), &env).unwrap_err();
-    assert!(invalid.to_string().contains("none.toml: cannot be read: "));
-    std::fs::write(place.path().join("bin.toml"), b"a = 1\n\xff").unwrap();
-    let invalid = load(&place.path().join("bin.toml"), &env).unwrap_err();
-    assert!(
-        invalid
-            .to_string()
-            .ends_with("bin.toml:2: is not UTF-8 text")
-    );
-}
-
-/// Uncomments the keys of the template that show a default.
-fn uncommented() -> String {
-    let is_key = |line: &str| {
-        let key = line.split(" =").next().unwrap_or_default();
-        !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-    };
-    template::TEMPLATE
-        .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(rest) if rest.starts_with('[') => rest,
-            Some(rest) if rest.contains(" = ") && is_key(rest) => rest,
-            _ => line,
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-#[test]
-fn the_template_shows_every_key_with_a_value_that_fits() {
-    let place = Place::new();
-    std::fs::create_dir(place.path().join("outbox")).unwrap();
-    place.write("password", "x", 0o600);
-    place.load(template::TEMPLATE).unwrap();
-    let lines = place.lines(&uncommented());
-    // Examples that name files, pins or contradict a default are refused for
-    // just that; no key is unknown and no other value is wrong.
-    for line in &lines {
-        let expected = [
-            "ca_file",
-            "pin_sha256",
-            "client_cert",
-            "client_key",
-            "archive",
-            "marker has no effect",
-        ];
-        assert!(expected.iter().any(|known| line.contains(known)), "{line}");
-=======
 fn a_link_to_a_directory_is_as_good_as_the_directory() {
     let place = Place::new();
     std::os::unix::fs::symlink("camera", place.path().join("link")).unwrap();
@@ -670,6 +465,5 @@ proptest::proptest! {
         let whole = with("", "");
         let at = at.min(whole.len());
         let _either = place.load(&format!("{}{text}{}", &whole[..at], &whole[at..]));
->>>>>>> config
     }
 }

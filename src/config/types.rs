@@ -13,10 +13,7 @@ use super::choice::{
 };
 use super::remote::Remote;
 use crate::base::{ByteSize, Secret};
-<<<<<<< HEAD
-=======
 use crate::schedule::{Cron, Rate, Window};
->>>>>>> config
 
 /// A whole configuration without mistakes.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,11 +89,7 @@ pub struct Server {
     /// `None` for `anonymous`, and where a client certificate stands for it.
     pub password: Option<Secret>,
     /// More roots than the system's, from `ca_file`.
-<<<<<<< HEAD
-    pub roots: Vec<CertificateDer<'static>>,
-=======
     pub roots: Option<Roots>,
->>>>>>> config
     /// SHA-256 of the server's certificate or of its public key (SPKI).
     pub pins: Vec<[u8; 32]>,
     /// For mutual TLS.
@@ -125,11 +118,6 @@ pub struct Server {
     pub fallback: Vec<String>,
 }
 
-<<<<<<< HEAD
-/// A certificate of ours and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCert {
-=======
 /// More roots, as they were when the configuration was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
@@ -146,7 +134,6 @@ pub struct ClientCert {
     pub cert_file: PathBuf,
     /// Where the key came from.
     pub key_file: PathBuf,
->>>>>>> config
     /// Our certificate first, then those that lead to its root.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key as PEM; it parses.
@@ -207,17 +194,6 @@ pub struct Schedule {
     /// How watches call it.
     pub name: String,
     /// `22:00-06:00`, `sat 00:00-24:00`; empty: always.
-<<<<<<< HEAD
-    pub windows: Vec<String>,
-    /// The time between two runs; never set together with `cron`.
-    pub every: Option<Duration>,
-    /// Five fields, as cron has them.
-    pub cron: Option<String>,
-    /// The longest random delay of a run.
-    pub splay: Duration,
-    /// Bytes a second; `None`: no limit. Not zero.
-    pub rate: Option<u64>,
-=======
     pub windows: Vec<Window>,
     /// The time between two runs; never set together with `cron`.
     pub every: Option<Duration>,
@@ -227,7 +203,6 @@ pub struct Schedule {
     pub splay: Duration,
     /// The bandwidth cap; `None`: no limit.
     pub rate: Option<Rate>,
->>>>>>> config
     /// Bytes on the wire a day; `None`: no limit. Not zero.
     pub daily_budget: Option<ByteSize>,
 }

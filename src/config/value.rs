@@ -8,10 +8,7 @@ use toml::de::DeValue;
 
 use super::report::nearest;
 use crate::base::{ByteSize, Secret, parse_span};
-<<<<<<< HEAD
-=======
 use crate::schedule::Rate;
->>>>>>> config
 
 /// A value of the file. The error continues a sentence that began with the key
 /// and the value: `is not a size (…)`.
@@ -27,13 +24,6 @@ pub(super) trait Words: Sized + Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
-<<<<<<< HEAD
-/// Bandwidth, written as `256KiB/s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate(pub(super) u64);
-
-=======
->>>>>>> config
 impl Value for String {
     fn read(value: &DeValue<'_>) -> Result<String, String> {
         match value {
@@ -98,21 +88,9 @@ impl Value for Duration {
 
 impl Value for Rate {
     fn read(value: &DeValue<'_>) -> Result<Rate, String> {
-<<<<<<< HEAD
-        let size: Option<ByteSize> = text(value)?
-            .strip_suffix("/s")
-            .and_then(|size| size.parse().ok());
-        match size {
-            Some(ByteSize(0)) | None => {
-                Err("is not a rate (write bytes a second, as in \"256KiB/s\")".to_owned())
-            }
-            Some(ByteSize(bytes)) => Ok(Rate(bytes)),
-        }
-=======
         text(value)?
             .parse()
             .map_err(|problem| format!("is {problem}"))
->>>>>>> config
     }
 }
 

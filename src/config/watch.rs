@@ -57,12 +57,8 @@ fn dir(section: &mut Section<'_>, env: &Env<'_>) -> PathBuf {
         ),
         Err(e) => section.bad("dir", &text, &format!("cannot be reached: {e}")),
     }
-<<<<<<< HEAD
-    dir
-=======
     // The disk follows no link in the last part of a path; a dir may be one.
     files::follow(env.fs, &dir).unwrap_or(dir)
->>>>>>> config
 }
 
 fn check_readable(section: &Section<'_>, env: &Env<'_>, text: &str, dir: &Path) {

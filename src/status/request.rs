@@ -50,17 +50,29 @@ pub struct Response {
 impl Response {
     /// It was done.
     pub fn done(message: impl Into<String>) -> Response {
-        Response { ok: true, message: message.into(), data: serde_json::Value::Null }
+        Response {
+            ok: true,
+            message: message.into(),
+            data: serde_json::Value::Null,
+        }
     }
 
     /// It could not be done.
     pub fn refused(message: impl Into<String>) -> Response {
-        Response { ok: false, message: message.into(), data: serde_json::Value::Null }
+        Response {
+            ok: false,
+            message: message.into(),
+            data: serde_json::Value::Null,
+        }
     }
 
     /// The answer to a question.
     #[must_use]
     pub fn with(data: serde_json::Value) -> Response {
-        Response { ok: true, message: String::new(), data }
+        Response {
+            ok: true,
+            message: String::new(),
+            data,
+        }
     }
 }

@@ -50,7 +50,12 @@ impl std::error::Error for AskError {}
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     match std::fs::symlink_metadata(path) {
         Ok(there) if there.file_type().is_socket() => std::fs::remove_file(path)?,
-        Ok(_) => return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it is not a socket")),
+        Ok(_) => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it is not a socket",
+            ));
+        }
         Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
@@ -102,23 +107,30 @@ async fn answer_one(mut stream: UnixStream, agent: &dyn Answer) -> io::Result<()
 /// # Errors
 /// [`AskError::NoAgent`] when none runs; else what went wrong.
 pub async fn ask(path: &Path, request: &Request) -> Result<Response, AskError> {
-    let mut stream = UnixStream::connect(path).await.map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NoAgent,
-        _ => AskError::Io(e),
-    })?;
+    let mut stream = UnixStream::connect(path)
+        .await
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NoAgent,
+            _ => AskError::Io(e),
+        })?;
     let mut line = serde_json::to_vec(request).map_err(|_| AskError::Garbled)?;
     line.push(b'\n');
     let exchange = async {
         stream.write_all(&line).await?;
         let mut answer = Vec::new();
-        (&mut stream).take(ANSWER_MAX).read_to_end(&mut answer).await?;
+        (&mut stream)
+            .take(ANSWER_MAX)
+            .read_to_end(&mut answer)
+            .await?;
         io::Result::Ok(answer)
     };
     let patience = async {
         Timer::after(PATIENCE).await;
         Err(io::ErrorKind::TimedOut.into())
     };
-    let answer = smol::future::or(exchange, patience).await.map_err(AskError::Io)?;
+    let answer = smol::future::or(exchange, patience)
+        .await
+        .map_err(AskError::Io)?;
     serde_json::from_slice(&answer).map_err(|_| AskError::Garbled)
 }
 
