@@ -16,7 +16,9 @@
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
+//! * [`upload`]: the FTP client, and the delivery of entries over it.
 
 pub mod base;
 pub mod ftp;
 pub mod sys;
+pub mod upload;
