@@ -21,6 +21,7 @@
 //!   pure.
 //! * [`spool`]: the crash-safe queue on disk.
 //! * [`supervisor`]: decides what the agent does next; pure.
+//! * [`upload`]: the client: connections, TLS, and the delivery of entries.
 //! * [`watch`]: finds finished files in a directory.
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
@@ -34,4 +35,5 @@ pub mod spool;
 pub mod status;
 pub mod supervisor;
 pub mod sys;
+pub mod upload;
 pub mod watch;

@@ -1,0 +1,296 @@
+//! Whether the server has what was sent: a hash of the whole file where it
+//! offers one, else the size; and what travels in the same flight.
+
+use std::sync::Arc;
+
+use super::deliver::{Ended, Entry, Fault, Then, hashing_time};
+use super::digest::Hasher;
+use super::failure::{Class, Failure, Step};
+use super::job::Proof;
+use super::options::{IfGone, VerifyMode};
+use super::session::Session;
+use super::source::Source;
+use crate::ftp::command::{Command, DigestCommand};
+use crate::ftp::control::Tag;
+use crate::ftp::path::RemotePath;
+use crate::ftp::time::FtpTime;
+use crate::ftp::verify::{Algorithm, parse_digest, parse_mdtm, parse_size};
+
+/// The questions behind one upload, in the order in which they were sent.
+pub(super) struct Check {
+    digest: Option<(Tag, DigestCommand, Algorithm)>,
+    size: Option<Tag>,
+    mtime: Option<Tag>,
+    passive: Option<Tag>,
+}
+
+/// Whose file stands under the final name.
+pub(super) enum Evidence {
+    /// This entry, published before.
+    Ours(Proof),
+    /// Another one that happens to be as long.
+    Other,
+}
+
+impl Session {
+    /// The server's hash command to use, if any.
+    pub(super) fn digest(&self) -> Option<(DigestCommand, Algorithm)> {
+        let wanted = matches!(
+            self.server.options.verify,
+            VerifyMode::Auto | VerifyMode::Hash
+        );
+        if !wanted || self.server.profile.borrow().no_hash {
+            return None;
+        }
+        // SHA-512 is left for last: it is the slowest on 32-bit devices, and
+        // SHA-256 proves as much.
+        const KNOWN: [Algorithm; 4] = [
+            Algorithm::Crc32,
+            Algorithm::Md5,
+            Algorithm::Sha1,
+            Algorithm::Sha256,
+        ];
+        let features = &self.link.features;
+        features
+            .strongest_digest(&KNOWN)
+            .or_else(|| features.strongest_digest(&Algorithm::ALL))
+    }
+
+    /// Sends the check of `entry`, the setting of its time, and (with `ahead`)
+    /// what the next entry needs, all in one flight.
+    pub(super) fn begin_check(
+        &mut self,
+        entry: &Entry,
+        ahead: Option<&mut Entry>,
+    ) -> Result<Check, Failure> {
+        let path = || entry.temporary.as_bytes().to_vec();
+        let mut check = Check {
+            digest: None,
+            size: None,
+            mtime: None,
+            passive: None,
+        };
+        match (self.digest(), self.server.options.verify) {
+            (_, VerifyMode::None) => {}
+            (Some((command, algorithm)), _) => {
+                let tag = self.queue(Step::Verify, &Command::Digest(command, path()))?;
+                check.digest = Some((tag, command, algorithm));
+            }
+            (None, _) => {
+                check.size = Some(self.queue(Step::Verify, &Command::Size(path()))?);
+            }
+        }
+        if let Some(command) = self.time_command(entry) {
+            check.mtime = Some(self.queue(Step::Verify, &command)?);
+        }
+        if let Some(next) = ahead {
+            if let Some(command) = self
+                .passive_command()
+                .filter(|_| self.data_mode_is_proven())
+            {
+                check.passive = Some(self.queue(Step::DataConnection, &command)?);
+            }
+            self.ask(next)?;
+        }
+        Ok(check)
+    }
+
+    /// Reads the answers. `hash` is that of the bytes sent, when they were the
+    /// whole file.
+    pub(super) async fn finish_check(
+        &mut self,
+        entry: &mut Entry,
+        check: Check,
+        hash: Option<Vec<u8>>,
+    ) -> Result<Ended, Fault> {
+        let proven = self.judge(entry, &check, hash).await;
+        if let Some(tag) = check.mtime {
+            let reply = self.reply(Step::Verify, tag).await?;
+            if matches!(reply.code(), 500..=504) {
+                self.server.learn(|profile| profile.no_mtime = true);
+            }
+        }
+        if let Some(tag) = check.passive {
+            let reply = self.reply(Step::DataConnection, tag).await?;
+            self.prepared = self.passive_address(&reply);
+        }
+        let proof = proven?;
+        if entry.is_direct() {
+            return Ok(Ended::Settled(entry.delivered(proof)));
+        }
+        Ok(Ended::Checked(proof))
+    }
+
+    /// The check of a file that needs no upload any more.
+    pub(super) async fn check_alone(&mut self, entry: &mut Entry) -> Result<Ended, Fault> {
+        let check = self.begin_check(entry, None)?;
+        self.finish_check(entry, check, None).await
+    }
+
+    async fn judge(
+        &mut self,
+        entry: &mut Entry,
+        check: &Check,
+        hash: Option<Vec<u8>>,
+    ) -> Result<Proof, Fault> {
+        if let Some((tag, command, algorithm)) = check.digest {
+            let limit = self.server.options.stall_timeout + hashing_time(entry.job.size);
+            let dialogue = &mut self.link.dialogue;
+            let reply = dialogue.reply_within(Step::Verify, tag, limit).await?;
+            if let Some(digest) = parse_digest(command, &reply) {
+                let ours = match hash.filter(|_| digest.algorithm == algorithm) {
+                    Some(ours) => ours,
+                    None => self.hash_of(entry, digest.algorithm).await?,
+                };
+                if digest.proves(&ours, entry.job.size) {
+                    return Ok(Proof::Hash(digest.algorithm));
+                }
+                return Err(self.differs(entry, "the server's hash of it is another one"));
+            }
+            if matches!(reply.code(), 500 | 502 | 504) {
+                self.server.learn(|profile| profile.no_hash = true);
+            }
+            if self.server.options.verify == VerifyMode::Hash {
+                let failure = Failure::refused(Step::Verify, &entry.subject(), &reply);
+                return Err(failure.with_remedy("set verify = \"auto\"").into());
+            }
+            let tag = self.queue(
+                Step::Verify,
+                &Command::Size(entry.temporary.as_bytes().to_vec()),
+            )?;
+            return self.judge_size(entry, tag).await;
+        }
+        match check.size {
+            Some(tag) => self.judge_size(entry, tag).await,
+            None => Ok(Proof::Reply),
+        }
+    }
+
+    async fn judge_size(&mut self, entry: &mut Entry, tag: Tag) -> Result<Proof, Fault> {
+        let reply = self.reply(Step::Verify, tag).await?;
+        let subject = entry.subject();
+        match parse_size(&reply) {
+            Some(size) if size == entry.job.size => Ok(Proof::Size),
+            Some(size) => {
+                let message = format!("the server has {size} of {} bytes", entry.job.size);
+                if size > entry.job.size {
+                    return Err(self.differs(entry, &message));
+                }
+                let failure = Failure::new(Class::Data, Step::Verify, &subject, message);
+                Err(Fault {
+                    failure,
+                    then: Then::RetryAfterLook,
+                })
+            }
+            None if reply.code() == 550 => match self.server.options.if_gone {
+                IfGone::Delivered => Ok(Proof::Reply),
+                IfGone::Resend => {
+                    let message = "the file is gone before it could be checked";
+                    let failure = Failure::new(Class::Data, Step::Verify, &subject, message)
+                        .with_remedy("if the server takes files away, set if_gone = \"delivered\"");
+                    Err(Fault {
+                        failure,
+                        then: Then::RetryAfterLook,
+                    })
+                }
+            },
+            None if matches!(reply.code(), 500..=504) => {
+                self.server.learn(|profile| profile.no_size = true);
+                Ok(Proof::Reply)
+            }
+            None => Err(Failure::refused(Step::Verify, &subject, &reply).into()),
+        }
+    }
+
+    /// What is there is not a prefix of ours: start anew.
+    fn differs(&self, entry: &mut Entry, message: &str) -> Fault {
+        entry.restart = true;
+        let failure = Failure::new(Class::Data, Step::Verify, &entry.subject(), message);
+        Fault {
+            failure,
+            then: Then::RetryAfterLook,
+        }
+    }
+
+    /// Whether the file under the final name, of the right size, is this entry:
+    /// by hash, else by the time that was set before the rename. Where neither
+    /// can be told the size has to do.
+    pub(super) async fn evidence(&mut self, entry: &Entry) -> Result<Evidence, Failure> {
+        let path = entry.last.as_bytes().to_vec();
+        if let Some((command, _)) = self.digest() {
+            let tag = self.queue(Step::Look, &Command::Digest(command, path.clone()))?;
+            let limit = self.server.options.stall_timeout + hashing_time(entry.job.size);
+            let reply = self
+                .link
+                .dialogue
+                .reply_within(Step::Look, tag, limit)
+                .await?;
+            if let Some(digest) = parse_digest(command, &reply) {
+                let ours = self.hash_of(entry, digest.algorithm).await?;
+                return Ok(match digest.proves(&ours, entry.job.size) {
+                    true => Evidence::Ours(Proof::Hash(digest.algorithm)),
+                    false => Evidence::Other,
+                });
+            }
+        }
+        if self.time_command(entry).is_some() {
+            let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
+            if let Some(time) = parse_mdtm(&reply) {
+                let same = Some(time.unix_secs()) == entry.job.mtime;
+                return Ok(if same {
+                    Evidence::Ours(Proof::Size)
+                } else {
+                    Evidence::Other
+                });
+            }
+        }
+        Ok(Evidence::Ours(Proof::Size))
+    }
+
+    /// The command that gives the server's file the time of ours.
+    fn time_command(&self, entry: &Entry) -> Option<Command> {
+        if !self.server.options.mtime || self.server.profile.borrow().no_mtime {
+            return None;
+        }
+        let time = FtpTime::from_unix(entry.job.mtime?)?;
+        let path: &RemotePath = &entry.temporary;
+        let path = path.as_bytes().to_vec();
+        if self.link.features.mfmt {
+            Some(Command::Mfmt(time, path))
+        } else if self.link.kind.mdtm_sets_time() {
+            Some(Command::MdtmSet(time, path))
+        } else {
+            None
+        }
+    }
+
+    /// Our own hash of the whole file, read again.
+    async fn hash_of(&self, entry: &Entry, algorithm: Algorithm) -> Result<Vec<u8>, Failure> {
+        let range = (0, entry.job.size);
+        let file = Arc::clone(&entry.job.content);
+        let hasher = Hasher::new(algorithm);
+        let mut source = Source::new(
+            file,
+            self.sys.pool.clone(),
+            range,
+            HASH_CHUNK_LEN,
+            Some(hasher),
+        );
+        let mut chunk = Vec::new();
+        loop {
+            source.next(&mut chunk).await.map_err(|error| {
+                Failure::new(
+                    Class::Source,
+                    Step::Verify,
+                    &entry.subject(),
+                    error.to_string(),
+                )
+            })?;
+            if chunk.is_empty() {
+                return Ok(source.into_hash().unwrap_or_default());
+            }
+        }
+    }
+}
+
+const HASH_CHUNK_LEN: usize = 64 << 10;

@@ -1,0 +1,220 @@
+//! What a refused or broken upload teaches, and what to do next.
+
+use std::sync::Arc;
+
+use super::connect::GRACE;
+use super::deliver::{Entry, Fault, Then, Waiting};
+use super::failure::{Class, Failure, Step};
+use super::profile::Resuming;
+use super::resume::Plan;
+use super::session::{Feeding, Session};
+use super::transfer;
+use super::wire::Wire;
+use crate::ftp::command::Command;
+use crate::ftp::path::RemotePath;
+use crate::sys::timeout;
+
+/// A refused or broken upload, and the state it left.
+pub(super) struct Refused {
+    pub(super) failure: Failure,
+    /// The server had begun to take the file.
+    pub(super) begun: bool,
+    /// Every command has its reply: the control connection can go on.
+    pub(super) clean: bool,
+    /// The data connection had TLS of its own, not the control connection's
+    /// session; `Some(true)`: TLS 1.3.
+    pub(super) full_handshake: Option<bool>,
+}
+
+impl Refused {
+    /// By a reply.
+    pub(super) fn by(failure: Failure, begun: bool) -> Refused {
+        Refused {
+            begun,
+            ..failure.into()
+        }
+    }
+
+    /// Notes what data connection it was.
+    pub(super) fn over(mut self, wire: &Wire) -> Refused {
+        if wire.is_tls() && !wire.resumed() {
+            self.full_handshake = Some(wire.is_tls13());
+        }
+        self
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Refused {
+        Refused {
+            failure,
+            begun: false,
+            clean: true,
+            full_handshake: None,
+        }
+    }
+}
+
+impl Session {
+    /// Learns from a refusal and brings the session into a state for the next
+    /// try. The outer error is the session's end.
+    pub(super) async fn recover(
+        &mut self,
+        entry: &mut Entry,
+        plan: Plan,
+        next: &mut Option<Entry>,
+        refused: Refused,
+    ) -> Result<Fault, Failure> {
+        let Refused {
+            failure,
+            begun,
+            clean,
+            full_handshake,
+        } = refused;
+        self.prepared = None;
+        let class = failure.class;
+        let reuse_demanded =
+            full_handshake.filter(|_| class == Class::Tls || failure.code == Some(425));
+        if failure.ends_session() && reuse_demanded.is_none() {
+            return Ok(failure.into());
+        }
+        let untouched = !begun && clean && class == Class::File && plan == Plan::Store;
+        let mut then = if untouched {
+            Then::Retry
+        } else {
+            Then::RetryAfterLook
+        };
+        let mut fresh_link = !clean;
+        if let Some(tls13) = reuse_demanded {
+            self.server.learn(|profile| {
+                profile.reuse_required = true;
+                profile.tickets_run_out |= tls13;
+            });
+            fresh_link = true;
+        } else if self.was_about_resuming(plan, begun, &failure) {
+            self.learn_resuming(plan);
+        } else if failure.step == Step::DataConnection || failure.code == Some(425) {
+            self.try_other_data_mode();
+        } else if class == Class::Data {
+            entry.broken += 1;
+            if entry.broken >= BROKEN_MAX {
+                then = Then::GiveUp;
+            }
+        } else if class == Class::File && !self.directory_is_known(&entry.last) {
+            self.make_directories(&entry.last).await?;
+        } else {
+            then = Then::GiveUp;
+        }
+        if fresh_link {
+            // Their answers are lost with the old connection.
+            entry.asked = None;
+            if let Some(next) = next {
+                next.asked = None;
+            }
+            self.reopen().await?;
+        }
+        Ok(Fault { failure, then })
+    }
+
+    /// Whether the refusal may be about going on in the midst of a file.
+    fn was_about_resuming(&self, plan: Plan, begun: bool, failure: &Failure) -> bool {
+        matches!(plan, Plan::Continue(_) | Plan::Append(_))
+            && !begun
+            && failure.step == Step::Store
+            && matches!(failure.class, Class::File | Class::Data)
+            && failure.code.is_some_and(|code| code != 425 && code != 426)
+    }
+
+    fn learn_resuming(&self, refused: Plan) {
+        let left = match refused {
+            Plan::Continue(_) => Resuming::Appe,
+            _ => Resuming::Never,
+        };
+        self.server.learn(|profile| profile.resuming = left);
+    }
+
+    /// Before a data connection that has to resume a session while none is
+    /// left: waits for tickets that are on their way, else logs in anew. The
+    /// rename that waits is sent first.
+    pub(super) async fn spare_tickets(
+        &mut self,
+        waiting: &mut Option<Waiting>,
+        next: &mut Option<Entry>,
+        feed: &Feeding<'_>,
+    ) -> Result<(), Failure> {
+        let none_left = |session: &Session| {
+            session
+                .link
+                .connector
+                .as_ref()
+                .is_some_and(|c| c.resumable() == 0)
+        };
+        if !self.server.profile.borrow().reuse_required || !none_left(self) {
+            return Ok(());
+        }
+        if let Some(wire) = self.lingering.take() {
+            let clock = Arc::clone(&self.sys.clock);
+            let _ended_or_not = timeout(&*clock, GRACE, transfer::drain(&wire)).await;
+        }
+        if none_left(self) {
+            self.flush(waiting, feed).await?;
+            if let Some(next) = next {
+                next.asked = None;
+            }
+            self.reopen().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the directory of a file is known to exist, or to be past making.
+    pub(super) fn directory_is_known(&self, file: &RemotePath) -> bool {
+        file.parent()
+            .is_none_or(|directory| self.made.iter().any(|made| *made == directory))
+    }
+
+    /// Notes that the directory of a file is there.
+    pub(super) fn remember_directory(&mut self, file: &RemotePath) {
+        if self.directory_is_known(file) {
+            return;
+        }
+        if let Some(directory) = file.parent() {
+            if self.made.is_full() {
+                self.made.pop_front();
+            }
+            let _room_was_made = self.made.push_back(directory);
+        }
+    }
+
+    /// `MKD` for each directory above a file, in one flight. Refusals (it may
+    /// exist) are not looked at: the next STOR tells.
+    async fn make_directories(&mut self, file: &RemotePath) -> Result<(), Failure> {
+        let mut last = None;
+        for directory in file.parents() {
+            if self
+                .made
+                .iter()
+                .any(|made| made.as_bytes().starts_with(directory.as_bytes()))
+            {
+                continue;
+            }
+            if let Some(tag) = last
+                && self.link.dialogue.in_flight() >= MKD_IN_FLIGHT_MAX
+            {
+                self.reply(Step::MakeDirectory, tag).await?;
+            }
+            let command = Command::Mkd(directory.as_bytes().to_vec());
+            last = Some(self.queue(Step::MakeDirectory, &command)?);
+        }
+        if let Some(tag) = last {
+            self.reply(Step::MakeDirectory, tag).await?;
+        }
+        self.remember_directory(file);
+        Ok(())
+    }
+}
+
+/// Uploads of one entry that may break off within one run.
+const BROKEN_MAX: u32 = 3;
+
+/// Leaves room for what else is in flight.
+const MKD_IN_FLIGHT_MAX: usize = 16;
