@@ -26,6 +26,7 @@
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
 
+pub mod agent;
 pub mod base;
 pub mod cli;
 pub mod config;

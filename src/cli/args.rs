@@ -33,6 +33,19 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run the agent in the foreground, until SIGTERM; SIGHUP reloads the config
+    #[command(after_help = "\
+SIGTERM and SIGINT finish or park the transfer, sync the spool and exit within 5 s.
+SIGHUP reads the config again without dropping a transfer; a config with mistakes
+is reported and the old one stays in force.")]
+    Run,
+    /// Take what is ready, upload everything, and exit
+    #[command(after_help = "\
+Schedules are ignored unless --respect-schedule is given. Files that were written a
+moment ago are waited for once (the watch's `quiet`). Exits with 75 when something
+stays queued, 69 when no server could be reached, 77 when the login was refused, 65
+when a file was refused for good.")]
+    Once(Once),
     /// Check the config, the directories, and every server step by step
     #[command(after_help = "\
 Each server is resolved, connected to, logged in to, and asked for its features; a
@@ -41,6 +54,16 @@ step: ok, or what failed and what to do about it.")]
     Check(Check),
     /// Write a commented config to start from
     Init(Init),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Once {
+    /// Upload only what its schedule allows now
+    #[arg(long)]
+    pub(crate) respect_schedule: bool,
+    /// How long a server that is away is tried again before giving up with 75
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = crate::base::parse_span)]
+    pub(crate) patience: std::time::Duration,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,12 @@
 //! The command line: one file per command.
 
 mod args;
+mod assemble;
 pub mod check_offline;
 mod exit;
 pub mod init;
 mod logging;
+mod service;
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +14,7 @@ use std::path::Path;
 use clap::Parser;
 use log::LevelFilter;
 
-use crate::config::Env;
+use crate::config::{self, Config, Env};
 use crate::sys::Sys;
 use args::{Cli, Command};
 
@@ -50,6 +52,10 @@ pub fn main() -> Exit {
         }
     };
     match cli.command {
+        Command::Run => with_config(&sys, &cli.config, |config| service::run(&sys, config)),
+        Command::Once(once) => with_config(&sys, &cli.config, |config| {
+            service::once(&sys, config, once.respect_schedule, once.patience)
+        }),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
         Command::Check(check) => match check.offline {
             true => show(&offline(&sys, &cli.config)),
@@ -63,6 +69,24 @@ pub fn main() -> Exit {
 
 fn offline(sys: &Sys, file: &Path) -> Outcome {
     Env::with_os(sys, |env| check_offline::check_offline(file, env))
+}
+
+/// Runs a command that needs a configuration without mistakes; lists them otherwise.
+fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(&Config) -> Exit) -> Exit {
+    match Env::with_os(sys, |env| config::load(file, env)) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                log::warn!("{warning}");
+            }
+            command(&loaded.config)
+        }
+        Err(invalid) => {
+            for finding in &invalid.findings {
+                complain(&finding.to_string());
+            }
+            Exit::Config
+        }
+    }
 }
 
 /// Prints results; a reader that went away (`| head`) ends it quietly.

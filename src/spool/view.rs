@@ -192,6 +192,12 @@ impl Spool {
         }
     }
 
+    /// How many entries of a lane are waiting.
+    #[must_use]
+    pub fn lane_waiting(&self, lane: &str) -> u64 {
+        self.lanes.get(lane).map_or(0, |lane| lane.waiting().files)
+    }
+
     /// Calls `each` for every receipt since a time, oldest first, until it
     /// answers `false`.
     ///

@@ -5,6 +5,7 @@
 //! connection is closed. The agent answers through the [`Answer`] it gives to
 //! [`serve`]; commands use [`ask`].
 
+pub mod report;
 mod request;
 mod socket;
 
