@@ -41,6 +41,13 @@ step: ok, or what failed and what to do about it.")]
     Check(Check),
     /// Write a commented config to start from
     Init(Init),
+    /// Say what the agent does now, or what the spool holds when none runs
+    Status(Status),
+    /// Look into the queue and act on it
+    #[command(subcommand)]
+    Queue(Queue),
+    /// List what was delivered
+    History(History),
 }
 
 #[derive(Debug, Args)]
@@ -55,4 +62,87 @@ pub(crate) struct Init {
     /// The directory to write edgespool.toml into
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Again every second, until interrupted
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Queue {
+    /// List the entries, oldest first
+    List(List),
+    /// Show all that is known about one entry
+    Show(OneId),
+    /// Try dead letters again: the ones named, or all
+    Retry(Ids),
+    /// Drop entries for good; their bytes are deleted
+    Drop(Ids),
+    /// Stop uploading: the watches named, or all
+    Pause(Watches),
+    /// Go on uploading: the watches named, or all
+    Resume(Watches),
+    /// Upload what waits now, whatever the schedule says
+    Flush(Watches),
+    /// Check the spool, read-only, and say what recovery would do
+    Verify,
+    /// Copy the waiting files out of the spool into DIR
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only dead letters
+    #[arg(long)]
+    pub(crate) dead: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneId {
+    /// The entry's id, as `queue list` shows it
+    pub(crate) id: String,
+    /// One JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ids {
+    /// The entries' ids, as `queue list` shows them
+    #[arg(required_unless_present = "all")]
+    pub(crate) ids: Vec<String>,
+    /// All dead letters
+    #[arg(long, conflicts_with = "ids")]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watches {
+    /// The watches' names; default: all
+    pub(crate) watches: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Where to; made if it does not exist
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// One JSON document per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only what was delivered in this time before now, as in 1d or 6h
+    #[arg(long, value_name = "SPAN", value_parser = crate::base::parse_span)]
+    pub(crate) since: Option<std::time::Duration>,
 }

@@ -5,8 +5,10 @@
 //! connection is closed. The agent answers through the [`Answer`] it gives to
 //! [`serve`]; commands use [`ask`].
 
+pub mod report;
 mod request;
 mod socket;
 
+pub use report::Report;
 pub use request::{Request, Response};
 pub use socket::{Answer, AskError, ask, bind, serve};
