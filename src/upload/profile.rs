@@ -1,6 +1,8 @@
 //! What was learned about a server, so that each session starts with what
 //! worked before. Every fact is a guess that the next refusal may overturn.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One way to make a data connection.
@@ -40,6 +42,17 @@ impl DataMode {
             DataMode::Eprt => DataMode::Port,
             DataMode::Port => DataMode::Epsv,
         }
+    }
+}
+
+impl fmt::Display for DataMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DataMode::Epsv => "EPSV",
+            DataMode::Pasv => "PASV",
+            DataMode::Eprt => "EPRT",
+            DataMode::Port => "PORT",
+        })
     }
 }
 
@@ -96,6 +109,31 @@ impl Profile {
     pub fn encode(&self) -> Vec<u8> {
         let bytes = vec![VERSION];
         postcard::to_extend(self, bytes).unwrap_or_default()
+    }
+
+    /// What is known, one fact a line, for a person.
+    #[must_use]
+    pub fn facts(&self) -> Vec<String> {
+        let mut facts = Vec::new();
+        if let Some(mode) = self.data {
+            facts.push(format!("data connections work with {mode}"));
+        }
+        match self.resuming {
+            Resuming::Rest => {}
+            Resuming::Appe => facts.push("resumes with APPE, as it refuses REST".to_owned()),
+            Resuming::Never => facts.push("cannot resume".to_owned()),
+        }
+        let quirks = [
+            (self.reuse_required, "demands TLS session reuse"),
+            (self.tickets_run_out, "gives too few TLS 1.3 tickets"),
+            (self.no_size, "has no SIZE"),
+            (self.no_hash, "has no hash that works"),
+            (self.no_mtime, "cannot set a file's time"),
+            (self.no_rename, "refuses to rename"),
+        ];
+        let found = quirks.into_iter().filter(|(so, _)| *so);
+        facts.extend(found.map(|(_, words)| words.to_owned()));
+        facts
     }
 }
 
