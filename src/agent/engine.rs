@@ -143,12 +143,16 @@ impl Agent {
 
     /// Waits for what is under way, keeps the time, and counts what is left.
     async fn finish(self: &Rc<Self>) -> Outcome {
-        self.stop();
-        self.stopped.close();
-        let limit = self.sys.clock.mono().after(STOP_LIMIT);
+        if !self.draining.get() {
+            self.stop();
+        }
+        let mut limit = self.sys.clock.mono().after(STOP_LIMIT);
         while self.is_busy() && self.sys.clock.mono() < limit {
             let soon = self.sys.clock.mono().after(Duration::from_millis(20));
             self.sys.clock.sleep_until(soon).await;
+            if self.draining.get() {
+                limit = soon.after(STOP_LIMIT);
+            }
         }
         self.keep_floor().await;
         let stats = self.spool.with(|spool| spool.stats()).await;
@@ -158,7 +162,7 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty() || !self.in_hand.borrow().is_empty()
+        !self.transfers.borrow().is_empty() || self.settling.is_busy()
     }
 
     /// Notes now and then that time has passed, for devices without a clock.

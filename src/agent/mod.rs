@@ -68,6 +68,7 @@ pub struct Agent {
     started: Mono,
     signal: Signal,
     stopping: Cell<bool>,
+    draining: Cell<bool>,
     stopped: Stopped,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
@@ -152,6 +153,7 @@ impl Agent {
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),
+            draining: Cell::new(false),
             tasks,
         }))
     }
@@ -194,10 +196,19 @@ impl Agent {
         at.map(LaneId)
     }
 
-    /// Tells the agent to stop: what is under way is finished or parked.
+    /// Tells the agent to stop soon: what is under way is finished or parked.
     pub fn stop(&self) {
+        self.draining.set(false);
+        self.stopping.set(true);
+        self.stopped.close();
+        self.tell(Event::Stopping);
+    }
+
+    /// Tells the agent to begin nothing new and to end when what is under way
+    /// is finished, however long that takes.
+    pub fn drain(&self) {
         if !self.stopping.replace(true) {
-            self.stopped.close();
+            self.draining.set(true);
             self.tell(Event::Stopping);
         }
     }

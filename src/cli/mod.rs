@@ -61,9 +61,9 @@ pub fn main() -> Exit {
     };
     let file = &*cli.config;
     match cli.command {
-        Command::Run => with_config(&sys, &cli.config, |config| service::run(&sys, config)),
+        Command::Run => with_config(&sys, file, |config| service::run(&sys, file, config)),
         Command::Once(once) => with_config(&sys, &cli.config, |config| {
-            service::once(&sys, config, once.respect_schedule, once.patience)
+            service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
@@ -108,13 +108,13 @@ fn offline(sys: &Sys, file: &Path) -> Outcome {
 }
 
 /// Runs a command that needs a configuration without mistakes; lists them otherwise.
-fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(&Config) -> Exit) -> Exit {
+fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(Config) -> Exit) -> Exit {
     match Env::with_os(sys, |env| config::load(file, env)) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 log::warn!("{warning}");
             }
-            command(&loaded.config)
+            command(loaded.config)
         }
         Err(invalid) => {
             for finding in &invalid.findings {
