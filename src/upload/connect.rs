@@ -140,7 +140,7 @@ pub(super) async fn log_in(
     observe(Step::Login, &String::from_utf8_lossy(&options.user));
     let features = settle_terms(server, &mut dialogue, &mut kind).await?;
     observe(Step::Features, &describe(kind, &features));
-    server.learn(|profile| profile.greeting = greeting.text());
+    server.learn(|profile| profile.software = kind.as_str().to_owned());
     dialogue.set_limit(options.stall_timeout);
     Ok(LoggedIn {
         dialogue,

@@ -63,6 +63,7 @@ impl Waiting {
 }
 
 /// Why one try ended.
+#[derive(Clone)]
 pub(super) struct Fault {
     pub(super) failure: Failure,
     pub(super) then: Then,
