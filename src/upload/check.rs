@@ -239,14 +239,13 @@ impl Session {
         }
         if self.time_command(entry).is_some() {
             let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
-            if let Some(time) = parse_mdtm(&reply) {
-                let same = Some(time.unix_secs()) == entry.job.mtime;
-                return Ok(if same {
-                    Evidence::Ours(Proof::Size)
-                } else {
-                    Evidence::Other
-                });
-            }
+            // In doubt it is another one: sending again loses nothing.
+            let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
+            return Ok(if same {
+                Evidence::Ours(Proof::Size)
+            } else {
+                Evidence::Other
+            });
         }
         Ok(Evidence::Ours(Proof::Size))
     }

@@ -200,9 +200,15 @@ impl Session {
         {
             self.flush(waiting, feed).await?;
         }
-        let (temporary, last) = self.look(entry).await?;
+        let (temporary, mut last) = self.look(entry).await?;
+        let name = entry.last.clone();
         if let Some(ended) = self.settle_taken_name(entry, temporary, last).await? {
             return Ok(ended);
+        }
+        if entry.last != name || !entry.job.tried {
+            // Another name was chosen, and it is free; or this entry was never
+            // sent: what stands under its name cannot be it.
+            last = Remote::Missing;
         }
         let resuming = self.resuming();
         let mut plan = plan(temporary, last, entry.job.size, resuming);
