@@ -320,7 +320,9 @@ pub(super) fn tls_failure(peer: &str, error: &io::Error) -> Failure {
     };
     let remedy = match inner {
         Some(Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer => "name its authority in ca_file, or pin it with pin_sha256",
+            Bad::UnknownIssuer | Bad::BadSignature => {
+                "name its authority in ca_file, or pin it with pin_sha256"
+            }
             Bad::Expired | Bad::ExpiredContext { .. } => "the server needs a new certificate",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "check this device's clock",
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {

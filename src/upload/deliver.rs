@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) restart: bool,
     /// Bytes put on data connections.
     pub(super) sent: u64,
+    /// The server began to take it in this run.
+    pub(super) begun: bool,
     /// Uploads that broke off.
     pub(super) broken: u32,
     /// The questions that were sent ahead.
@@ -119,6 +121,7 @@ impl Entry {
             look,
             restart: false,
             sent: 0,
+            begun: false,
             broken: 0,
             asked: None,
         })
@@ -272,8 +275,9 @@ impl Session {
             None => Remote::Missing,
         };
         entry.look = false;
-        if entry.is_direct() && !entry.job.tried {
-            // What stands there is somebody else's, not a part of ours.
+        if entry.is_direct() && !entry.begun {
+            // What stands there may be an older file of this name: it is no
+            // part of ours, though it may be all of ours.
             return Ok((Remote::Missing, temporary));
         }
         Ok((temporary, last))
