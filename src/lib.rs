@@ -8,17 +8,33 @@
 //! the supervisor joins them:
 //!
 //! ```text
-//! main > cli > config > supervisor > {watch, upload} > spool > {ftp, schedule, sys} > base
+//! main > cli > config > supervisor > {watch, upload, status} > spool > {ftp, schedule, sys} > base
 //! ```
 //!
 //! * [`base`]: sizes, durations and other plain values.
-//! * [`ftp`]: the protocol, without any connection: replies, commands, paths, URLs.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
-//! * [`upload`]: the FTP client, and the delivery of entries over it.
+//! * [`ftp`]: the FTP protocol without sockets: replies, commands, features,
+//!   addresses, paths, and the control connection as a state machine.
+//! * [`schedule`]: when to upload, how fast, how much, and when to try again;
+//!   pure.
+//! * [`spool`]: the crash-safe queue on disk.
+//! * [`supervisor`]: decides what the agent does next; pure.
+//! * [`upload`]: the client: connections, TLS, and the delivery of entries.
+//! * [`watch`]: finds finished files in a directory.
+//! * [`config`]: the configuration file, checked as a whole.
+//! * [`status`]: the control socket of a running agent.
 
+pub mod agent;
 pub mod base;
+pub mod cli;
+pub mod config;
 pub mod ftp;
+pub mod schedule;
+pub mod spool;
+pub mod status;
+pub mod supervisor;
 pub mod sys;
 pub mod upload;
+pub mod watch;

@@ -1,2 +1,7 @@
-//! edgespool's command line.
-fn main() {}
+//! The `edgespool` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    edgespool::cli::main().into()
+}

@@ -23,12 +23,9 @@ pub fn parse_epsv(reply: &Reply) -> Option<u16> {
     if reply.code() != 229 {
         return None;
     }
-    let text = reply.last_line();
-    let open = text.iter().rposition(|b| *b == b'(')?;
-    let inner = text.get(open + 1..)?;
-    let fields = delimited(inner)?;
-    let (_, _, port) = fields;
-    parse_data_port(port)
+    let openings = reply.last_line().split(|b| *b == b'(').skip(1);
+    let mut ports = openings.filter_map(|inner| parse_data_port(delimited(inner)?.2));
+    ports.next()
 }
 
 /// The address in a 227 reply, which has no fixed place: the first six numbers
@@ -56,10 +53,12 @@ pub fn format_port(address: SocketAddrV4) -> String {
     format!("{a},{b},{c},{d},{high},{low}")
 }
 
-/// The argument of EPRT: `|1|132.235.1.2|6275|`.
+/// The argument of EPRT: `|1|132.235.1.2|6275|`. An IPv4 address that the
+/// system shows in its IPv6 form goes out as IPv4: the server sees no other.
 pub fn format_eprt(address: SocketAddr) -> String {
-    let family = if address.is_ipv4() { 1 } else { 2 };
-    format!("|{family}|{}|{}|", address.ip(), address.port())
+    let ip = address.ip().to_canonical();
+    let family = if ip.is_ipv4() { 1 } else { 2 };
+    format!("|{family}|{ip}|{}|", address.port())
 }
 
 /// Reads the argument of PORT.
@@ -168,6 +167,7 @@ mod tests {
         );
         assert_eq!(epsv("Extended Passive mode OK (|||6446|)"), Some(6446));
         assert_eq!(epsv("(!!!6446!)."), Some(6446));
+        assert_eq!(epsv("Mode (extended) on (|||6446|) (really)"), Some(6446));
         assert_eq!(epsv("(|1|132.235.1.2|6446|)"), Some(6446));
         for text in [
             "",
@@ -190,6 +190,14 @@ mod tests {
         assert_eq!(
             data_address(peer, 6446),
             "[fe80::1%3]:6446".parse().unwrap()
+        );
+    }
+
+    #[test]
+    fn mapped_addresses_go_out_as_ipv4() {
+        assert_eq!(
+            format_eprt("[::ffff:10.0.0.1]:99".parse().unwrap()),
+            "|1|10.0.0.1|99|"
         );
     }
 

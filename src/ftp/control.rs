@@ -117,7 +117,7 @@ struct Pending {
 }
 
 /// A control connection's state. See the module's description.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Control {
     parser: ReplyParser,
     input: Vec<u8>,
@@ -213,14 +213,6 @@ impl Control {
         self.closing
     }
 
-    /// The code of a reply whose first lines have come but not its last one.
-    ///
-    /// Pure-FTPd can leave a 451 unclosed after a broken transfer until the
-    /// next reply comes; send NOOP when this stays `Some` for long.
-    pub fn open_reply_code(&self) -> Option<u16> {
-        self.parser.open_code()
-    }
-
     /// To be called between the 234 reply and the TLS handshake: makes sure
     /// that nothing which came in clear text is taken for an answer under TLS.
     ///
@@ -260,6 +252,17 @@ impl Control {
         }
         self.pending.pop_front();
         Ok(Event::Reply { tag, verb, reply })
+    }
+}
+
+/// Leaves out the bytes, which may hold a password.
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("pending", &self.pending)
+            .field("greeted", &self.greeted)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
     }
 }
 

@@ -171,8 +171,6 @@ pub struct ReplyParser {
 struct OpenReply {
     reply: Reply,
     lines: usize,
-    /// Every line so far repeated the code.
-    all_coded: bool,
 }
 
 impl ReplyParser {
@@ -203,14 +201,6 @@ impl ReplyParser {
         self.open.is_none() && self.line.is_empty() && self.failed.is_none()
     }
 
-    /// The code of the reply whose first line has come but not its last.
-    ///
-    /// Some servers forget to close a negative reply of several lines; who has
-    /// waited long enough may take this for the answer.
-    pub fn open_code(&self) -> Option<u16> {
-        self.open.as_ref().map(|open| open.reply.code)
-    }
-
     fn scan(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, ReplyError> {
         while !input.is_empty() {
             let end = input.iter().position(|&b| b == b'\n');
@@ -219,11 +209,6 @@ impl ReplyParser {
             if end.is_none() {
                 *input = rest;
                 return Ok(None);
-            }
-            if let Some(reply) = self.close_unterminated() {
-                // The line stays in `self.line`; its LF is still in the input.
-                *input = rest;
-                return Ok(Some(reply));
             }
             *input = rest.get(1..).unwrap_or_default();
             self.received += 1;
@@ -248,22 +233,6 @@ impl ReplyParser {
         Ok(())
     }
 
-    /// Ends an open negative reply when another reply plainly begins in the
-    /// current line. Some servers send `451-…` lines and never the `451 …`
-    /// that should close them; without this their reply would swallow those
-    /// of the next commands. Only where every line repeated the code: text
-    /// that may begin with any number (RFC 959 §4.2) stays text.
-    fn close_unterminated(&mut self) -> Option<Reply> {
-        let open = self.open.as_ref()?;
-        let (code, _, _) = split_code(trim_line(&self.line))?;
-        let negative = open.reply.is_transient() || open.reply.is_permanent();
-        if !negative || !open.all_coded || code == open.reply.code {
-            return None;
-        }
-        self.received = self.line.len();
-        self.open.take().map(|open| open.reply)
-    }
-
     fn end_line(&mut self) -> Result<Option<Reply>, ReplyError> {
         let raw = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.line_cut);
@@ -278,10 +247,8 @@ impl ReplyParser {
                 return Ok(Some(open.reply));
             }
             Some((code, _, text)) if code == open.reply.code => open.push(text),
-            _ => {
-                open.all_coded = false;
-                open.push(&line);
-            }
+            // RFC 959 §4.2: such text may begin with anything, another code too.
+            _ => open.push(&line),
         }
         self.open = Some(open);
         Ok(None)
@@ -299,11 +266,7 @@ impl ReplyParser {
         if mark == b' ' {
             return Ok(Some(reply));
         }
-        self.open = Some(OpenReply {
-            reply,
-            lines: 1,
-            all_coded: true,
-        });
+        self.open = Some(OpenReply { reply, lines: 1 });
         Ok(None)
     }
 }

@@ -73,17 +73,41 @@ fn bare_line_feeds_and_doubled_carriage_returns_end_lines() {
 }
 
 #[test]
-fn a_negative_reply_that_is_never_closed_ends_where_the_next_begins() {
-    let (replies, error) = parse_all(
-        b"451-Error during write to file\r\n451-Transfer aborted\r\n213 10\r\n",
-        7,
-    );
-    assert_eq!(error, None);
-    assert_eq!(
-        replies.iter().map(Reply::code).collect::<Vec<_>>(),
-        [451, 213]
-    );
-    assert_eq!(replies[0].last_line(), b"Transfer aborted");
+fn replies_of_real_servers_are_read() {
+    for (input, code, last) in [
+        (
+            &b"552-Disk quota exceeded\r\n STOR: notice\r\n552 removed\r\n"[..],
+            552,
+            &b"removed"[..],
+        ),
+        (
+            b"213-Computing SHA-1 digest\r\n213 SHA-1 0-10 7435 f\r\n",
+            213,
+            b"SHA-1 0-10 7435 f",
+        ),
+        (
+            b"250-Listing \"/f\":\r\n size=10; /f\r\n250 End MLST.\r\n",
+            250,
+            b"End MLST.",
+        ),
+        (
+            b"200  MLST OPTS type;size;\r\n",
+            200,
+            b" MLST OPTS type;size;",
+        ),
+    ] {
+        let reply = one(input);
+        assert_eq!((reply.code(), reply.last_line()), (code, last));
+    }
+}
+
+#[test]
+fn another_code_within_a_reply_is_text() {
+    let reply =
+        one(b"451-Error during write to file\r\n213 10\r\n226-x\r\n451 Transfer aborted\r\n");
+    assert_eq!(reply.code(), 451);
+    assert_eq!(reply.lines().nth(1), Some(&b"213 10"[..]));
+    assert_eq!(reply.last_line(), b"Transfer aborted");
 }
 
 #[test]

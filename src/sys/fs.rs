@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What kind of object a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,13 @@ pub enum Create {
     Keep,
 }
 
+/// An open directory, read name by name; the position survives between calls,
+/// so that a directory of any size is gone through in small steps.
+pub trait Dir: Send {
+    /// The next name but `.` and `..`, in no particular order; `None` at the end.
+    fn next_entry(&mut self) -> io::Result<Option<DirEntry>>;
+}
+
 /// An open file. Reads and writes name their offset: there is no cursor.
 pub trait File: Send + Sync {
     /// Reads at `offset`; 0 means the end of the file.
@@ -101,9 +108,29 @@ pub trait Fs: Send + Sync {
     fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>>;
     /// `lstat`.
     fn meta(&self, path: &Path) -> io::Result<Meta>;
+    /// What a symbolic link says; `InvalidInput` when the path is none. A disk
+    /// without symbolic links need not implement it.
+    fn read_link(&self, _path: &Path) -> io::Result<PathBuf> {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
     /// Calls `each` for every name in a directory but `.` and `..`, in no
     /// particular order, until it answers `false`.
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()>;
+    /// Opens a directory for reading in steps. Unless it is overridden, the whole
+    /// listing is held in memory.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn Dir>> {
+        let mut names = Vec::new();
+        self.read_dir(path, &mut |entry| {
+            names.push(entry);
+            true
+        })?;
+        Ok(Box::new(Listing(names)))
+    }
+    /// The kind of filesystem that holds `path`, if others may change it without
+    /// this kernel noticing (a network or user-space filesystem).
+    fn unwatchable(&self, _path: &Path) -> io::Result<Option<&'static str>> {
+        Ok(None)
+    }
     /// Makes a directory with mode 0700.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Renames; replaces a file that stands at `to`.
@@ -126,6 +153,15 @@ pub trait Fs: Send + Sync {
     /// Whether anyone has the file open for writing (a read lease is refused
     /// while a writer exists).
     fn writers(&self, path: &Path) -> io::Result<Writers>;
+}
+
+/// A directory that was read at once.
+struct Listing(Vec<DirEntry>);
+
+impl Dir for Listing {
+    fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
+        Ok(self.0.pop())
+    }
 }
 
 /// Reads a whole file of at most `limit` bytes.

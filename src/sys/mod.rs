@@ -15,7 +15,7 @@ mod net;
 mod pool;
 
 pub use clock::{Clock, Mono, Rng, TimedOut, Wall, timeout};
-pub use fs::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_all, write_whole};
+pub use fs::{Create, Dir, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_all, write_whole};
 pub use net::{Listener, LocalFuture, Net, Stream};
 pub use pool::Pool;
 

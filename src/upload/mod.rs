@@ -24,10 +24,10 @@
 //! the check, the file's time, and the passive port for the next entry share
 //! the last (1).
 //!
-//! * [`session`], [`deliver`]: a run, and one entry in it.
-//! * [`upload`], [`transfer`], [`data`], [`source`]: one STOR.
-//! * [`check`], [`publish`], [`recover`], [`resume`]: what comes before and after.
-//! * [`connect`], [`tls`], [`dialogue`], [`wire`]: the connections.
+//! * `session`, `deliver`: a run, and one entry in it.
+//! * `upload`, `transfer`, `data`, `source`: one STOR.
+//! * `check`, `publish`, `recover`, `resume`: what comes before and after.
+//! * `connect`, `tls`, `dialogue`, `wire`: the connections.
 
 mod check;
 mod connect;

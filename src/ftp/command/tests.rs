@@ -101,12 +101,13 @@ fn logs_show_no_password() {
     for (command, shown) in [
         (Command::Pass(Secret::new(b"hunter2".to_vec())), "PASS ****"),
         (Command::Raw(b"pass hunter2".to_vec()), "PASS ****"),
+        (Command::Raw(b" \tPaSs\thunter2".to_vec()), "PASS ****"),
         (Command::Acct(Secret::new(b"hunter2".to_vec())), "ACCT ****"),
         (Command::Stor(b"a\x1bb".to_vec()), "STOR a\\x1bb"),
         (Command::Pwd, "PWD"),
     ] {
         assert_eq!(command.masked(), shown);
-        assert!(!format!("{command:?}").contains("hunter2") || matches!(command, Command::Raw(_)));
+        assert_eq!(format!("{command:?}"), format!("Command({shown})"));
     }
 }
 
@@ -189,7 +190,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         any::<(std::net::Ipv4Addr, u16)>()
             .prop_map(|(ip, port)| Command::Port(SocketAddrV4::new(ip, port.max(1)))),
         any::<(std::net::IpAddr, u16)>()
-            .prop_map(|(ip, port)| Command::Eprt(SocketAddr::new(ip, port.max(1)))),
+            .prop_map(|(ip, port)| Command::Eprt(SocketAddr::new(ip.to_canonical(), port.max(1)))),
     ]
 }
 

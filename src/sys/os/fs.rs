@@ -7,14 +7,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statvfs,
-    syncfs,
+    CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
+    statvfs, syncfs,
 };
 
-use crate::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
+use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
 
 /// The filesystems of this machine.
 pub struct OsFs;
@@ -43,30 +43,39 @@ impl Fs for OsFs {
         Ok(meta_of(&fs::symlink_metadata(path)?))
     }
 
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let dir = Dir::new(openat(CWD, path, flags, Mode::empty())?)?;
-        for entry in dir {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            let kind = match entry.file_type() {
-                FileType::Unknown => None,
-                FileType::RegularFile => Some(Kind::File),
-                FileType::Directory => Some(Kind::Dir),
-                FileType::Symlink => Some(Kind::Symlink),
-                _ => Some(Kind::Other),
-            };
-            if !each(DirEntry {
-                name: OsStr::from_bytes(name).to_owned(),
-                kind,
-            }) {
+        let mut dir = OsDir(Dir::new(open_dir_itself(path)?)?);
+        while let Some(entry) = sys::Dir::next_entry(&mut dir)? {
+            if !each(entry) {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn sys::Dir>> {
+        Ok(Box::new(OsDir(Dir::new(open_dir_itself(path)?)?)))
+    }
+
+    fn unwatchable(&self, path: &Path) -> io::Result<Option<&'static str>> {
+        // The magic numbers of statfs(2); the field's type differs between
+        // architectures, the low 32 bits do not.
+        let magic = statfs(path)?.f_type as u64 & 0xFFFF_FFFF;
+        Ok(match magic {
+            0x6969 => Some("NFS"),
+            0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
+            0x6573_5546 => Some("FUSE"),
+            0x0102_1997 => Some("9p"),
+            0x00C3_6400 => Some("Ceph"),
+            0x5346_414F | 0x6B41_4653 => Some("AFS"),
+            0x7375_7245 => Some("Coda"),
+            0x786F_4256 => Some("vboxsf"),
+            _ => None,
+        })
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
@@ -141,6 +150,38 @@ impl File for OsFile {
     fn sync(&self) -> io::Result<()> {
         Ok(fdatasync(self.0.as_fd())?)
     }
+}
+
+/// An open directory.
+struct OsDir(Dir);
+
+impl sys::Dir for OsDir {
+    fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
+        for entry in &mut self.0 {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => None,
+                FileType::RegularFile => Some(Kind::File),
+                FileType::Directory => Some(Kind::Dir),
+                FileType::Symlink => Some(Kind::Symlink),
+                _ => Some(Kind::Other),
+            };
+            return Ok(Some(DirEntry {
+                name: OsStr::from_bytes(name).to_owned(),
+                kind,
+            }));
+        }
+        Ok(None)
+    }
+}
+
+fn open_dir_itself(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
 fn open_dir(path: &Path) -> io::Result<OwnedFd> {

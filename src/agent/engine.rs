@@ -1,0 +1,206 @@
+//! The loop that asks the supervisor what to do, and does it.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use smol::channel::{Sender, bounded};
+
+use super::session::Transfer;
+use super::{Agent, Outcome};
+use crate::status;
+use crate::supervisor::{Action, Assignment, LaneId, SessionId};
+use crate::sys::{Mono, Wall};
+use crate::upload::Class;
+
+/// Orders that may wait for a session.
+const ORDERS_WAITING: usize = 4;
+/// How long the end waits for transfers and receipts.
+const STOP_LIMIT: Duration = Duration::from_millis(4000);
+/// How often the clock floor is moved up.
+const FLOOR_EVERY: Duration = Duration::from_secs(3600);
+
+impl Agent {
+    /// The service: watches, takes and uploads until [`Agent::stop`].
+    /// Other commands are answered at `control`, if that socket can be had.
+    pub async fn run(self: &Rc<Self>, control: &Path) -> Outcome {
+        match status::bind(control) {
+            Ok(listener) => {
+                let agent = self.clone();
+                let serving = async move { status::serve(&listener, &*agent).await };
+                self.tasks.spawn(serving).detach();
+            }
+            Err(e) => log::warn!(
+                "control socket {}: {e} (status and queue will not reach this agent)",
+                control.display()
+            ),
+        }
+        for lane in 0..self.setup.lanes.len() {
+            self.tasks
+                .spawn(self.clone().watch_lane(LaneId(lane)))
+                .detach();
+        }
+        self.tasks.spawn(self.clone().settle_all()).detach();
+        self.tasks.spawn(self.clone().move_floor()).detach();
+        self.drive(&|| false).await;
+        self.finish().await
+    }
+
+    /// One round: takes what is ready, uploads everything, and ends. A server
+    /// that is away is tried for `patience` after the last thing that went well.
+    pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
+        self.tasks.spawn(self.clone().settle_all()).detach();
+        let scanning = async {
+            for lane in 0..self.setup.lanes.len() {
+                if let Err(e) = self.scan_lane(LaneId(lane)).await {
+                    let cause = std::error::Error::source(&e);
+                    let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
+                    log::error!("{e}{cause}");
+                    self.outcome.borrow_mut().not_taken += 1;
+                }
+            }
+            self.scanned.set(true);
+            self.progressed();
+            self.signal.wake();
+        };
+        let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
+        smol::future::zip(scanning, self.drive(&done)).await;
+        self.finish().await
+    }
+
+    fn is_drained(&self) -> bool {
+        self.state.borrow().is_drained()
+    }
+
+    /// Whether waiting longer is of no use: nobody is connected, and either the
+    /// patience is over or the reason is none that passes by itself.
+    fn gives_up(&self, patience: Duration) -> bool {
+        let hopeless = match &self.outcome.borrow().last_failure {
+            Some((class, _)) => matches!(class, Class::Login | Class::Tls),
+            None => false,
+        };
+        let busy = self
+            .transfers
+            .borrow()
+            .values()
+            .any(|t| t.sending.is_some());
+        let since = self.sys.clock.mono().since(self.progress.get());
+        (hopeless && self.transfers.borrow().is_empty()) || (!busy && since >= patience)
+    }
+
+    async fn drive(self: &Rc<Self>, done: &dyn Fn() -> bool) {
+        let mut sessions = Sessions::default();
+        while !self.stopping.get() && !done() {
+            loop {
+                let action = self.state.borrow_mut().poll(&self.moment());
+                match action {
+                    Some(action) => self.obey(action, &mut sessions),
+                    None => break,
+                }
+            }
+            if self.stopping.get() || done() {
+                break;
+            }
+            let wakeup = self.state.borrow().next_wakeup();
+            let limit = self.sys.clock.mono().after(self.rest());
+            let wakeup = wakeup.map_or(limit, |at| at.min(limit));
+            let sleep = self.sys.clock.sleep_until(wakeup);
+            smol::future::or(self.signal.wait(), sleep).await;
+        }
+    }
+
+    /// How long to sleep when nothing is due: a round looks at its patience.
+    fn rest(&self) -> Duration {
+        match self.scanned.get() {
+            true => Duration::from_millis(250),
+            false => FLOOR_EVERY,
+        }
+    }
+
+    fn obey(self: &Rc<Self>, action: Action, sessions: &mut Sessions) {
+        match action {
+            Action::OpenSession { session, server } => {
+                let (orders, receiver) = bounded(ORDERS_WAITING);
+                sessions.open.retain(|(_, orders)| !orders.is_closed());
+                sessions.open.push((session, orders));
+                let transfer = Transfer {
+                    server,
+                    sending: None,
+                };
+                self.transfers.borrow_mut().insert(session, transfer);
+                let task = self.clone().session(session, server, receiver);
+                self.tasks.spawn(task).detach();
+            }
+            Action::Assign(assignment) => {
+                if !sessions.order(assignment) {
+                    let Assignment { session, lane, .. } = assignment;
+                    self.tell(crate::supervisor::Event::EntryReturned { session, lane });
+                }
+            }
+            Action::CloseIdle(session) => sessions.open.retain(|(id, _)| *id != session),
+        }
+    }
+
+    /// Waits for what is under way, keeps the time, and counts what is left.
+    async fn finish(self: &Rc<Self>) -> Outcome {
+        self.stop();
+        self.stopped.close();
+        let limit = self.sys.clock.mono().after(STOP_LIMIT);
+        while self.is_busy() && self.sys.clock.mono() < limit {
+            let soon = self.sys.clock.mono().after(Duration::from_millis(20));
+            self.sys.clock.sleep_until(soon).await;
+        }
+        self.keep_floor().await;
+        let stats = self.spool.with(|spool| spool.stats()).await;
+        let mut outcome = self.outcome.borrow().clone();
+        outcome.queued = stats.waiting.files;
+        outcome
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.transfers.borrow().is_empty() || !self.in_hand.borrow().is_empty()
+    }
+
+    /// Notes now and then that time has passed, for devices without a clock.
+    async fn move_floor(self: Rc<Self>) {
+        loop {
+            self.keep_floor().await;
+            let next: Mono = self.sys.clock.mono().after(FLOOR_EVERY);
+            self.sys.clock.sleep_until(next).await;
+        }
+    }
+
+    async fn keep_floor(&self) {
+        let now = self.moment();
+        if !now.trust.is_sane() {
+            log::warn!(
+                "the clock says a time that has passed already; schedules with windows wait \
+                 until it is set"
+            );
+            return;
+        }
+        let wall: Wall = now.wall;
+        if let Err(e) = self
+            .spool
+            .with(move |spool| spool.put_clock_floor(wall))
+            .await
+        {
+            log::warn!("spool: {e}");
+            return;
+        }
+        self.floor.set(Some(wall));
+    }
+}
+
+/// The sessions that take orders. Dropping one's sender ends it.
+#[derive(Default)]
+struct Sessions {
+    open: Vec<(SessionId, Sender<Assignment>)>,
+}
+
+impl Sessions {
+    fn order(&self, assignment: Assignment) -> bool {
+        let session = self.open.iter().find(|(id, _)| *id == assignment.session);
+        session.is_some_and(|(_, orders)| orders.try_send(assignment).is_ok())
+    }
+}

@@ -1,0 +1,181 @@
+//! Intake: what the watching found goes into the spool, a batch at a time.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::channel::{Receiver, Sender, bounded};
+
+use super::Agent;
+use crate::spool::{How, TakeError, Taking};
+use crate::supervisor::{Event, LaneId};
+use crate::sys::Meta;
+use crate::watch::{
+    self, AlreadyTaken, Control, OnceError, Ready, Watcher, remove_marker, scan_once,
+};
+
+/// Batches that may wait while one is being taken: the watching then pauses.
+const BATCHES_WAITING: usize = 1;
+/// How long to wait for room before looking again.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
+
+impl Agent {
+    /// Watches one directory and takes what is ready, for as long as it is polled.
+    pub(super) async fn watch_lane(self: Rc<Self>, lane: LaneId) {
+        let Some(setup) = self.lane(lane) else { return };
+        let (sender, receiver) = bounded(BATCHES_WAITING);
+        let taken = self.already_taken(&setup.watch);
+        let started = Watcher::start(&self.sys, setup.watch.clone(), taken, sender);
+        match started {
+            Ok((watcher, control)) => {
+                let taking = self.take_all(lane, &receiver, Some(&control));
+                smol::future::or(watcher.run(), taking).await;
+            }
+            Err(e) => log::error!("watch {:?}: {e}", setup.watch.name),
+        }
+    }
+
+    /// Takes what is ready in one directory now.
+    pub(super) async fn scan_lane(&self, lane: LaneId) -> Result<(), OnceError> {
+        let Some(setup) = self.lane(lane) else {
+            return Ok(());
+        };
+        let (sender, receiver): (Sender<Vec<Ready>>, _) = bounded(BATCHES_WAITING);
+        let taken = self.already_taken(&setup.watch);
+        let scan = scan_once(&self.sys, &setup.watch, taken, sender);
+        let (scanned, ()) = smol::future::zip(scan, self.take_all(lane, &receiver, None)).await;
+        let report = scanned?;
+        if report.unfinished > 0 {
+            log::info!(
+                "watch {:?}: {} files are still being written and were left",
+                setup.watch.name,
+                report.unfinished
+            );
+        }
+        Ok(())
+    }
+
+    async fn take_all(
+        &self,
+        lane: LaneId,
+        batches: &Receiver<Vec<Ready>>,
+        control: Option<&Control>,
+    ) {
+        while let Ok(batch) = batches.recv().await {
+            let full = self.take_batch(lane, batch).await;
+            if full {
+                match control {
+                    // The files stay where they are, and are offered again.
+                    Some(control) => {
+                        let later = self.sys.clock.mono().after(ROOM_PAUSE);
+                        self.sys.clock.sleep_until(later).await;
+                        control.rescan_in(ROOM_PAUSE);
+                    }
+                    None => continue,
+                }
+            }
+        }
+    }
+
+    /// Takes a batch; says whether there was no room for some of it.
+    async fn take_batch(&self, lane: LaneId, batch: Vec<Ready>) -> bool {
+        let Some(setup) = self.lane(lane) else {
+            return false;
+        };
+        let name = setup.watch.name.clone();
+        let how = match setup.watch.take {
+            watch::Take::Move => How::Move,
+            watch::Take::Copy => How::Copy,
+        };
+        let takings: Vec<Taking> = batch
+            .iter()
+            .map(|ready| Taking {
+                source: ready.source.clone(),
+                path: ready.path.clone(),
+                how,
+                expect: ready.meta,
+            })
+            .collect();
+        let (fs, options) = (self.sys.fs.clone(), setup.watch.clone());
+        let taking = move |spool: &mut crate::spool::Spool| {
+            let before = spool.lane_waiting(&name);
+            let taken = spool.take(&name, &takings);
+            (taken, before, spool.lane_waiting(&name))
+        };
+        let (taken, before, after) = self.spool.with(taking).await;
+        let count = taken.iter().filter(|result| result.is_ok()).count() as u64;
+        self.count_intake(lane, before, after, count);
+        let mut full = false;
+        for (ready, result) in batch.iter().zip(&taken) {
+            match result {
+                Ok(_) if ready.marker.is_some() => {
+                    let (fs, options, ready) = (fs.clone(), options.clone(), ready.clone());
+                    let removed = self
+                        .sys
+                        .pool
+                        .run(move || remove_marker(&*fs, &options, &ready));
+                    if let Err(e) = removed.await {
+                        log::warn!("watch {:?}: marker not removed: {e}", setup.watch.name);
+                    }
+                }
+                Ok(_) => {}
+                Err(e) => full |= self.not_taken(&setup.watch.name, ready, e),
+            }
+        }
+        full
+    }
+
+    /// Tells the supervisor what came in, and what the policy evicted for it.
+    fn count_intake(&self, lane: LaneId, before: u64, after: u64, count: u64) {
+        if count > 0 {
+            self.progressed();
+            self.tell(Event::EntriesQueued { lane, count });
+        }
+        let evicted = (before + count).saturating_sub(after);
+        if evicted > 0 {
+            self.tell(Event::EntriesDropped {
+                lane,
+                count: evicted,
+            });
+        }
+    }
+
+    /// Says why; answers whether room was what was missing.
+    fn not_taken(&self, watch: &str, ready: &Ready, error: &TakeError) -> bool {
+        let path = ready.path.escape_ascii();
+        match error {
+            // It will be looked at again, by a notice or by the next scan.
+            TakeError::Gone | TakeError::Changed => {
+                log::debug!("watch {watch:?}: {path}: {error}");
+                return false;
+            }
+            TakeError::Dropped => log::warn!("watch {watch:?}: {path}: {error}"),
+            TakeError::Spool(e) if !e.is_full() => {
+                self.spool_failed(&e.to_string());
+                return false;
+            }
+            _ => {
+                let cause = std::error::Error::source(error);
+                let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
+                log::warn!("watch {watch:?}: {path}: {error}{cause}; left at the source");
+                self.outcome.borrow_mut().not_taken += 1;
+            }
+        }
+        error.is_full()
+    }
+
+    fn already_taken(&self, options: &watch::WatchOptions) -> AlreadyTaken {
+        if options.take == watch::Take::Move {
+            return Arc::new(|_, _| false);
+        }
+        let (lane, spool) = (options.name.clone(), self.spool.clone());
+        Arc::new(move |path: &[u8], meta: &Meta| {
+            let seen = spool.blocking(|s| s.is_seen(&lane, path, meta.size, meta.mtime_ns));
+            seen.unwrap_or_else(|e| {
+                // Not taken now is better than taken twice; the next scan asks again.
+                log::warn!("spool: {e}");
+                true
+            })
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! The agent: joins the watching, the spool and the uploading, and obeys what
+//! [`crate::supervisor`] decides.
+//!
+//! [`Agent::open`] opens the spool; [`Agent::run`] is the service, until it is
+//! told to stop, [`Agent::once`] one round. Everything is one thread's async
+//! code: an intake for each watch (`intake.rs`), a task for each session
+//! (`session.rs`), one for settling (`settling.rs`), and the loop that asks the
+//! supervisor what to do next (`engine.rs`).
+
+mod answers;
+mod delivery;
+mod engine;
+mod intake;
+mod outcome;
+mod session;
+mod settling;
+pub mod setup;
+mod signal;
+mod spooler;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use smol::LocalExecutor;
+
+use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
+use crate::spool::{EntryId, Spool, SpoolError};
+use crate::supervisor::{
+    Event, LaneId, LaneRules, Order, Rules, SCHEDULE_NONE, ServerId, ServerRules, SessionId, State,
+};
+use crate::sys::{Mono, Sys, Wall};
+use crate::upload::{Profile, Server};
+
+use delivery::Tries;
+pub use outcome::Outcome;
+use session::Transfer;
+use settling::Settling;
+use setup::Setup;
+use signal::{Signal, Stopped};
+use spooler::Spooler;
+
+/// One agent on one spool.
+pub struct Agent {
+    sys: Sys,
+    setup: Setup,
+    spool: Spooler,
+    state: RefCell<State>,
+    servers: Vec<ServerSlot>,
+    buckets: Vec<RefCell<Option<Bucket>>>,
+    tz: TimeZone,
+    floor: Cell<Option<Wall>>,
+    /// Entries that are being uploaded or settled: nobody else may take them.
+    in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
+    /// Entries up to here may have been tried before this agent started.
+    inherited: BTreeMap<String, EntryId>,
+    transfers: RefCell<BTreeMap<SessionId, Transfer>>,
+    settling: Settling,
+    /// Files and bytes since the start.
+    delivered: Cell<(u64, u64)>,
+    /// What was spent on entries that failed and wait again.
+    tries: RefCell<BTreeMap<EntryId, Tries>>,
+    outcome: RefCell<Outcome>,
+    /// When something last went well; `once` is patient from there on.
+    progress: Cell<Mono>,
+    started: Mono,
+    signal: Signal,
+    stopping: Cell<bool>,
+    stopped: Stopped,
+    /// Whether a round has looked through all directories.
+    scanned: Cell<bool>,
+    tasks: Rc<LocalExecutor<'static>>,
+}
+
+/// A server, and what is known of it.
+struct ServerSlot {
+    /// What was learned before this start.
+    profile: Profile,
+    ready: RefCell<Option<Rc<Server>>>,
+    last_error: RefCell<Option<String>>,
+}
+
+/// A session without work is closed after so long: well before servers do it
+/// (a minute on the strictest that is common), and with it the NAT's entry.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Opens the spool and gets ready. `tasks` is the executor that the agent's
+    /// tasks run on.
+    ///
+    /// # Errors
+    /// What the spool says: locked by another agent, written by a newer
+    /// program, or a disk that fails.
+    pub async fn open(
+        sys: &Sys,
+        setup: Setup,
+        tasks: Rc<LocalExecutor<'static>>,
+    ) -> Result<Rc<Agent>, SpoolError> {
+        let opening = {
+            let (sys, dir, options) = (sys.clone(), setup.spool_dir.clone(), setup.spool);
+            move || Spool::open(&sys, &dir, options)
+        };
+        let mut spool = sys.pool.run(opening).await?;
+        for finding in spool.findings() {
+            log::warn!("spool: {finding}");
+        }
+        let started = sys.clock.mono();
+        let mut state = State::new(rules(&setup), started);
+        let inherited = inherit(&mut spool, &setup)?;
+        let servers = setup.servers.iter().map(|server| ServerSlot {
+            profile: spool
+                .profile(&server.options.name)
+                .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
+            ready: RefCell::new(None),
+            last_error: RefCell::new(None),
+        });
+        let servers = servers.collect();
+        let tz = TimeZone::system();
+        let floor = spool.clock_floor();
+        let moment = Moment {
+            mono: started,
+            wall: sys.clock.wall(),
+            trust: Trust::judge(sys.clock.wall(), floor),
+            tz: &tz,
+        };
+        load_lanes(&mut state, &spool, &setup, &moment, sys.rng.next_u64());
+        let buckets = setup
+            .schedules
+            .iter()
+            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, started))));
+        Ok(Rc::new(Agent {
+            sys: sys.clone(),
+            buckets: buckets.collect(),
+            setup,
+            spool: Spooler::new(spool, sys.pool.clone()),
+            state: RefCell::new(state),
+            servers,
+            tz,
+            floor: Cell::new(floor),
+            in_hand: RefCell::default(),
+            inherited,
+            transfers: RefCell::default(),
+            settling: Settling::new(),
+            delivered: Cell::default(),
+            tries: RefCell::default(),
+            scanned: Cell::new(false),
+            stopped: Stopped::new(),
+            outcome: RefCell::default(),
+            progress: Cell::new(started),
+            started,
+            signal: Signal::new(),
+            stopping: Cell::new(false),
+            tasks,
+        }))
+    }
+
+    /// This instant, on both clocks.
+    fn moment(&self) -> Moment<'_> {
+        let wall = self.sys.clock.wall();
+        Moment {
+            mono: self.sys.clock.mono(),
+            wall,
+            trust: Trust::judge(wall, self.floor.get()),
+            tz: &self.tz,
+        }
+    }
+
+    /// Tells the supervisor what happened, and wakes the loop.
+    fn tell(&self, event: Event) {
+        let random = self.sys.rng.next_u64();
+        self.state
+            .borrow_mut()
+            .handle(event, &self.moment(), random);
+        self.signal.wake();
+    }
+
+    /// Something went well.
+    fn progressed(&self) {
+        self.progress.set(self.sys.clock.mono());
+    }
+
+    fn lane(&self, lane: LaneId) -> Option<&setup::LaneSetup> {
+        self.setup.lanes.get(lane.0)
+    }
+
+    fn lane_id(&self, name: &str) -> Option<LaneId> {
+        let at = self
+            .setup
+            .lanes
+            .iter()
+            .position(|lane| lane.watch.name == name);
+        at.map(LaneId)
+    }
+
+    /// Tells the agent to stop: what is under way is finished or parked.
+    pub fn stop(&self) {
+        if !self.stopping.replace(true) {
+            self.stopped.close();
+            self.tell(Event::Stopping);
+        }
+    }
+}
+
+fn rules(setup: &Setup) -> Rules {
+    let lanes = setup.lanes.iter().map(|lane| LaneRules {
+        priority: lane.priority,
+        weight: 1,
+        server: ServerId(lane.server),
+        order: if lane.newest_first {
+            Order::Newest
+        } else {
+            Order::Oldest
+        },
+        schedule: lane.schedule.unwrap_or(SCHEDULE_NONE),
+        dead_needs_proof: true,
+    });
+    let servers = setup.servers.iter().map(|server| ServerRules {
+        connections: server.connections,
+        fallback: server.fallback.iter().copied().map(ServerId).collect(),
+    });
+    let schedules = setup.schedules.iter().map(|options| {
+        (
+            Schedule::new(options.clone(), &setup.device),
+            Spent::default(),
+        )
+    });
+    Rules {
+        lanes: lanes.collect(),
+        servers: servers.collect(),
+        schedules: schedules.collect(),
+        retry: setup.retry,
+        file_attempts: setup.file_attempts,
+        idle_timeout: IDLE_TIMEOUT,
+    }
+}
+
+/// The newest entry of each lane: whatever stands there now may have been on
+/// its way when an earlier agent ended.
+fn inherit(spool: &mut Spool, setup: &Setup) -> Result<BTreeMap<String, EntryId>, SpoolError> {
+    let mut inherited = BTreeMap::new();
+    for lane in &setup.lanes {
+        let name = &lane.watch.name;
+        let newest = spool.window(name, crate::spool::Order::Newest, 1, &|_| false)?;
+        if let Some(entry) = newest.first() {
+            inherited.insert(name.clone(), entry.id);
+        }
+    }
+    Ok(inherited)
+}
+
+fn load_lanes(state: &mut State, spool: &Spool, setup: &Setup, now: &Moment<'_>, random: u64) {
+    for stats in spool.stats().lanes {
+        let Some(lane) = setup.lanes.iter().position(|l| l.watch.name == stats.name) else {
+            if stats.waiting.files > 0 {
+                log::warn!(
+                    "watch {:?} is not in the config any more, and {} of its files wait in the \
+                     spool (put the watch back, or see `queue export`)",
+                    stats.name,
+                    stats.waiting.files
+                );
+            }
+            continue;
+        };
+        let lane = LaneId(lane);
+        if stats.waiting.files > 0 {
+            let count = stats.waiting.files;
+            state.handle(Event::EntriesQueued { lane, count }, now, random);
+        }
+        if stats.paused {
+            state.handle(Event::Paused(lane), now, random);
+        }
+    }
+}

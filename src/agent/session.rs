@@ -1,0 +1,371 @@
+//! A session's life: connect, deliver what the supervisor assigns, say goodbye.
+//!
+//! The session asks for its next job while the one before is being checked and
+//! cannot wait for the disk then, so one job is always fetched ahead onto a
+//! shelf while it works.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smol::channel::Receiver;
+
+use super::Agent;
+use super::delivery::LaneFeed;
+use super::setup::Naming;
+use super::signal::Signal;
+use crate::spool::{Entry, EntryId, Order, Spool, SpoolError};
+use crate::supervisor::{Assignment, Event, Fault, LaneId, Pick, ServerId, SessionId};
+use crate::sys::{File, Wall};
+use crate::upload::{Class, Failure, Job, Server, Session};
+
+/// What a session is sending, for `status`.
+#[derive(Clone, Debug)]
+pub(super) struct Transfer {
+    pub(super) server: ServerId,
+    pub(super) sending: Option<Sending>,
+}
+
+/// One file on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Sending {
+    pub(super) watch: String,
+    pub(super) path: Vec<u8>,
+    pub(super) size: u64,
+    /// How much of it the server has, or has on the way.
+    pub(super) sent: u64,
+}
+
+/// An entry that was fetched for a session, and the job made of it.
+pub(super) struct Fetched {
+    pub(super) lane: LaneId,
+    pub(super) entry: Entry,
+    pub(super) job: Job,
+}
+
+/// Jobs fetched ahead.
+pub(super) struct Shelf {
+    pub(super) jobs: RefCell<VecDeque<Fetched>>,
+    /// Whether the supervisor has nothing more for the session now.
+    dry: Cell<bool>,
+    /// The session took a job: there is room for another.
+    pub(super) room: Signal,
+    /// A job was put here, or there is nothing more.
+    filled: Signal,
+}
+
+/// After the signal to stop, what is under way has so long to be finished;
+/// then it is parked, and the next start resumes it.
+const STOP_PATIENCE: Duration = Duration::from_millis(2500);
+/// Entries that are looked through for one that is not held back.
+const LOOK_AHEAD: usize = 64;
+
+impl Agent {
+    pub(super) async fn session(
+        self: Rc<Self>,
+        id: SessionId,
+        server: ServerId,
+        orders: Receiver<Assignment>,
+    ) {
+        let ended = self.session_until_end(id, server, &orders).await;
+        // What was assigned but never begun goes back.
+        while let Ok(order) = orders.try_recv() {
+            self.tell(Event::EntryReturned {
+                session: id,
+                lane: order.lane,
+            });
+        }
+        self.transfers.borrow_mut().remove(&id);
+        match ended {
+            Ok(()) => self.tell(Event::SessionClosed(id, None)),
+            Err(End::NeverOpened(failure)) => {
+                self.server_failed(server, &failure);
+                self.tell(Event::SessionFailed(id, fault_of(failure.class)));
+            }
+            Err(End::Broke(failure)) => {
+                self.server_failed(server, &failure);
+                self.tell(Event::SessionClosed(id, Some(fault_of(failure.class))));
+            }
+        }
+    }
+
+    async fn session_until_end(
+        self: &Rc<Self>,
+        id: SessionId,
+        server: ServerId,
+        orders: &Receiver<Assignment>,
+    ) -> Result<(), End> {
+        let opening = async {
+            let prepared = self.prepare(server).await?;
+            Session::open(&self.sys, &prepared)
+                .await
+                .map(|session| (prepared, session))
+        };
+        let stopped = async {
+            self.stopped.wait_closed().await;
+            Err(cancelled())
+        };
+        let opened = smol::future::or(opening, stopped).await;
+        let (prepared, mut session) = opened.map_err(End::NeverOpened)?;
+        if let Some(slot) = self.servers.get(server.0) {
+            slot.last_error.borrow_mut().take();
+        }
+        self.progressed();
+        self.tell(Event::SessionOpened(id));
+        while let Ok(order) = orders.recv().await {
+            let worked = self.work(id, order, &mut session).await;
+            self.keep_profile(&prepared).await;
+            worked.map_err(End::Broke)?;
+        }
+        let goodbye = crate::sys::timeout(&*self.sys.clock, GOODBYE, session.quit());
+        // A server that does not answer QUIT has what it needs all the same.
+        let _answered = goodbye.await;
+        Ok(())
+    }
+
+    /// Delivers the order and what follows it, until there is nothing more.
+    async fn work(
+        self: &Rc<Self>,
+        id: SessionId,
+        order: Assignment,
+        session: &mut Session,
+    ) -> Result<(), Failure> {
+        let shelf = Rc::new(Shelf {
+            jobs: RefCell::default(),
+            dry: Cell::new(false),
+            room: Signal::new(),
+            filled: Signal::new(),
+        });
+        let mut feed = LaneFeed::new(self.clone(), id, shelf.clone());
+        let delivering = async {
+            loop {
+                while shelf.jobs.borrow().is_empty() {
+                    if shelf.dry.get() {
+                        return Ok(());
+                    }
+                    shelf.filled.wait().await;
+                }
+                session.run(&mut feed).await?;
+                shelf.dry.set(false);
+                shelf.room.wake();
+            }
+        };
+        let filling = async {
+            self.fill(id, order, &shelf).await;
+            std::future::pending().await
+        };
+        let parked = async {
+            self.stopped.wait_closed().await;
+            let end = self.sys.clock.mono().after(STOP_PATIENCE);
+            self.sys.clock.sleep_until(end).await;
+            Err(cancelled())
+        };
+        let delivered = smol::future::or(delivering, smol::future::or(filling, parked)).await;
+        feed.give_back();
+        delivered
+    }
+
+    /// Keeps one job on the shelf, for as long as it is polled.
+    async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
+        let mut next = Some(order);
+        loop {
+            if shelf.jobs.borrow().is_empty() {
+                let pulled = next.take().or_else(|| {
+                    let stopping = self.stopping.get();
+                    (!stopping)
+                        .then(|| self.state.borrow_mut().pull(id, &self.moment()))
+                        .flatten()
+                });
+                if let Some(assignment) = pulled {
+                    match self.fetch(id, assignment).await {
+                        Some(fetched) => shelf.jobs.borrow_mut().push_back(fetched),
+                        None => {
+                            let lane = assignment.lane;
+                            self.tell(Event::NothingToSend { session: id, lane });
+                            continue;
+                        }
+                    }
+                } else {
+                    shelf.dry.set(true);
+                }
+                shelf.filled.wake();
+            }
+            shelf.room.wait().await;
+        }
+    }
+
+    /// The entry that an assignment means, opened and named.
+    async fn fetch(&self, id: SessionId, order: Assignment) -> Option<Fetched> {
+        loop {
+            let (entry, content) = self.pick(id, order).await?;
+            match self.job(order.lane, &entry, content) {
+                Ok(job) => {
+                    let lane = order.lane;
+                    return Some(Fetched { lane, entry, job });
+                }
+                Err(why) => {
+                    let path = entry.path.escape_ascii();
+                    log::error!(
+                        "watch {:?}: {path}: no name on the server: {why}",
+                        entry.lane
+                    );
+                    self.bury(order.lane, entry.id, &why).await;
+                }
+            }
+        }
+    }
+
+    async fn pick(&self, id: SessionId, order: Assignment) -> Option<(Entry, Arc<dyn File>)> {
+        let name = self.lane(order.lane)?.watch.name.clone();
+        let end = match order.pick {
+            Pick::Oldest => Order::Oldest,
+            Pick::Newest => Order::Newest,
+        };
+        for most in [1, LOOK_AHEAD] {
+            let (name, in_hand) = (name.clone(), self.in_hand.borrow().clone());
+            let look = move |spool: &mut Spool| {
+                spool.window(&name, end, most, &|id| in_hand.contains_key(&id))
+            };
+            let window = match self.spool.with(look).await {
+                Ok(window) => window,
+                Err(e) => {
+                    log::error!("spool: {e}");
+                    return None;
+                }
+            };
+            let now = self.sys.clock.mono();
+            let free = |entry: &Entry| {
+                // Looked at again: another session may have taken it meanwhile.
+                !self.in_hand.borrow().contains_key(&entry.id)
+                    && !self.state.borrow().holds(order.lane, entry.id.place(), now)
+            };
+            if let Some(entry) = window.into_iter().find(free) {
+                self.in_hand.borrow_mut().insert(entry.id, id);
+                return self.open_entry(order.lane, entry).await;
+            }
+        }
+        None
+    }
+
+    async fn open_entry(&self, lane: LaneId, entry: Entry) -> Option<(Entry, Arc<dyn File>)> {
+        let id = entry.id;
+        let opened: Result<_, SpoolError> = self.spool.with(move |s| s.open_blob(id)).await;
+        match opened {
+            Ok(file) => Some((entry, Arc::from(file))),
+            Err(e) => {
+                let path = entry.path.escape_ascii();
+                log::error!(
+                    "watch {:?}: {path}: its bytes cannot be read: {e}",
+                    entry.lane
+                );
+                self.bury(lane, id, &e.to_string()).await;
+                None
+            }
+        }
+    }
+
+    fn job(&self, lane: LaneId, entry: &Entry, content: Arc<dyn File>) -> Result<Job, String> {
+        let setup = self.lane(lane).ok_or("its watch is gone")?;
+        let naming = Naming {
+            path: &entry.path,
+            mtime_ns: entry.mtime_ns,
+        };
+        let old = self
+            .inherited
+            .get(&entry.lane)
+            .is_some_and(|newest| entry.id <= *newest);
+        Ok(Job {
+            id: entry.id.place(),
+            tag: entry.id.to_string(),
+            path: (setup.namer)(&naming)?,
+            size: entry.size,
+            mtime: Some(Wall(entry.mtime_ns).secs()),
+            content,
+            tried: old || self.tries.borrow().contains_key(&entry.id),
+        })
+    }
+
+    /// Makes a dead letter of an entry that no server is to blame for.
+    async fn bury(&self, lane: LaneId, id: EntryId, why: &str) {
+        let why = why.to_owned();
+        if let Err(e) = self
+            .spool
+            .with(move |spool| spool.failed(id, &why, true))
+            .await
+        {
+            log::error!("spool: {e}");
+            return; // It stays in hand, so that nobody turns in circles over it.
+        }
+        self.outcome.borrow_mut().dead += 1;
+        self.release(id);
+        self.tell(Event::EntriesDropped { lane, count: 1 });
+    }
+
+    /// The server with its certificates read, once for all sessions.
+    async fn prepare(&self, server: ServerId) -> Result<Rc<Server>, Failure> {
+        let (Some(slot), Some(setup)) =
+            (self.servers.get(server.0), self.setup.servers.get(server.0))
+        else {
+            return Err(cancelled());
+        };
+        if let Some(ready) = &*slot.ready.borrow() {
+            return Ok(ready.clone());
+        }
+        let floor = self.floor.get().unwrap_or_default();
+        let profile = slot.profile.clone();
+        let ready = Server::prepare(&self.sys, setup.options.clone(), profile, floor).await?;
+        *slot.ready.borrow_mut() = Some(ready.clone());
+        Ok(ready)
+    }
+
+    /// Stores what was learned about the server, if anything was.
+    async fn keep_profile(&self, server: &Server) {
+        if !server.take_learned() {
+            return;
+        }
+        let (name, profile) = (server.options().name.clone(), server.profile().encode());
+        let kept = self
+            .spool
+            .with(move |spool| spool.put_profile(&name, &profile))
+            .await;
+        if let Err(e) = kept {
+            log::warn!("spool: what was learned about a server is not kept: {e}");
+        }
+    }
+
+    fn server_failed(&self, server: ServerId, failure: &Failure) {
+        if failure.class == Class::Cancelled {
+            return;
+        }
+        log::warn!("{failure}");
+        self.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
+        if let Some(slot) = self.servers.get(server.0) {
+            *slot.last_error.borrow_mut() = Some(failure.to_string());
+        }
+    }
+}
+
+enum End {
+    NeverOpened(Failure),
+    Broke(Failure),
+}
+
+pub(super) fn fault_of(class: Class) -> Fault {
+    match class {
+        Class::Login => Fault::Login,
+        Class::Tls => Fault::Tls,
+        Class::ServerFull => Fault::ServerFull,
+        Class::Data => Fault::Data,
+        Class::File | Class::Source => Fault::File,
+        Class::Network | Class::Cancelled => Fault::Network,
+    }
+}
+
+fn cancelled() -> Failure {
+    let step = crate::upload::Step::Store;
+    Failure::new(Class::Cancelled, step, "the transfer", "the agent stops")
+}
+
+const GOODBYE: Duration = Duration::from_millis(500);

@@ -1,0 +1,160 @@
+//! Room: what is let in, and what goes to make room.
+
+use super::ledger::{Proof, Receipt, SETTLE_BATCH};
+use super::segment::State;
+use super::settle::Settlement;
+use super::take::{How, Taking, answer, check};
+use super::{EntryId, Spool, SpoolError, TakeError, WhenFull};
+
+impl Spool {
+    /// Decides which files of a batch are let in; gives their places in it.
+    pub(super) fn admit(
+        &mut self,
+        lane: &str,
+        batch: &[Taking],
+        answers: &mut [Option<Result<EntryId, TakeError>>],
+    ) -> Result<Vec<usize>, SpoolError> {
+        let mut admitted = Vec::with_capacity(batch.len());
+        let mut more = 0;
+        let mut disk = self.room_on_disk()?;
+        for (at, taking) in batch.iter().enumerate() {
+            if let Err(error) = check(&*self.core.fs, taking) {
+                answer(answers, at, Err(error));
+                continue;
+            }
+            let size = taking.expect.size;
+            let on_disk = match taking.how {
+                How::Move if taking.expect.dev == self.dev => 0,
+                _ => size,
+            };
+            let mut fits =
+                disk.is_some_and(|room| room >= on_disk) && self.room_in_spool(more) >= size;
+            if !fits
+                && self.options.when_full == WhenFull::DropOldest
+                && size <= self.options.max_size
+            {
+                self.evict(lane, more + size, on_disk)?;
+                disk = self.room_on_disk()?;
+                fits = disk.is_some_and(|room| room >= on_disk) && self.room_in_spool(more) >= size;
+            }
+            if fits {
+                more += size;
+                disk = disk.map(|room| room - on_disk);
+                admitted.push(at);
+            } else if self.options.when_full == WhenFull::DropNewest {
+                self.drop_newest(lane, taking)?;
+                answer(answers, at, Err(TakeError::Dropped));
+            } else {
+                answer(answers, at, Err(TakeError::Full { size }));
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// Bytes that may still be copied in; `None` below `min_free`.
+    fn room_on_disk(&self) -> Result<Option<u64>, SpoolError> {
+        let dir = &self.core.dir;
+        let space = self
+            .core
+            .fs
+            .space(dir)
+            .map_err(SpoolError::io("ask for room in", dir))?;
+        Ok(space.free.checked_sub(self.options.min_free))
+    }
+
+    fn room_in_spool(&self, more: u64) -> u64 {
+        self.options
+            .max_size
+            .saturating_sub(self.held_bytes().saturating_add(more))
+    }
+
+    fn held_bytes(&self) -> u64 {
+        let held = self
+            .lanes
+            .values()
+            .map(|lane| lane.waiting().plus(lane.dead()).bytes);
+        held.sum()
+    }
+
+    /// Evicts the oldest waiting entries until `more` bytes fit: of this lane
+    /// first, then of the fullest one.
+    fn evict(&mut self, lane: &str, more: u64, on_disk: u64) -> Result<(), SpoolError> {
+        loop {
+            let disk = self.room_on_disk()?;
+            if self.options.max_size.saturating_sub(self.held_bytes()) >= more
+                && disk.is_some_and(|room| room >= on_disk)
+            {
+                return Ok(());
+            }
+            let own = self.lanes.get(lane).is_some_and(|l| l.waiting().files > 0);
+            let fullest = self.lanes.iter().max_by_key(|(_, l)| l.waiting().bytes);
+            let from = match fullest {
+                _ if own => lane.to_owned(),
+                Some((name, l)) if l.waiting().files > 0 => name.clone(),
+                _ => return Ok(()),
+            };
+            let missing =
+                more.saturating_sub(self.options.max_size.saturating_sub(self.held_bytes()));
+            let victims = self.victims(&from, missing.max(on_disk).max(1))?;
+            if victims.is_empty() {
+                return Ok(());
+            }
+            log::warn!(
+                "the spool is full: {} of the oldest files of {from} are evicted",
+                victims.len()
+            );
+            self.settle(&victims)?;
+        }
+    }
+
+    /// The oldest waiting entries of a lane, `bytes` in all if there are.
+    fn victims(&mut self, lane: &str, bytes: u64) -> Result<Vec<Settlement>, SpoolError> {
+        let mut victims = Vec::new();
+        let mut found = 0;
+        let now_ns = self.core.clock.wall().0;
+        self.visit(lane, &mut |state, entry| {
+            if state == State::Waiting {
+                found += entry.queued_size.max(1);
+                victims.push(Settlement {
+                    id: entry.id,
+                    receipt: entry.receipt(now_ns, Proof::Evicted),
+                    archive: None,
+                });
+            }
+            found < bytes && victims.len() < SETTLE_BATCH
+        })?;
+        Ok(victims)
+    }
+
+    /// Records that a new file is dropped, then drops it.
+    fn drop_newest(&mut self, lane: &str, taking: &Taking) -> Result<(), SpoolError> {
+        let receipt = Receipt {
+            id: None,
+            time_ns: self.core.clock.wall().0,
+            watch: lane.to_owned(),
+            path: taking.path.clone(),
+            server: String::new(),
+            remote: Vec::new(),
+            size: taking.expect.size,
+            proof: Proof::Evicted,
+            attempts: 0,
+            sent_bytes: 0,
+            seconds: 0.0,
+        };
+        self.enter([&receipt].into_iter())?;
+        log::warn!("the spool is full: {} is dropped", taking.source.display());
+        match taking.how {
+            How::Move => {
+                let gone = self.core.fs.unlink(&taking.source);
+                gone.map_err(SpoolError::io("remove", &taking.source))
+            }
+            How::Copy => {
+                let (_, lane) = self.parts(lane)?;
+                if let Some(seen) = &mut lane.seen {
+                    seen.insert(&taking.path, taking.expect.size, taking.expect.mtime_ns);
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The ledger: what left the spool, when, and how surely.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::{Fs, Wall};
+
+use super::EntryId;
+use super::frame::{self, Piece, Scan};
+use super::log::{AppendError, Log};
+
+/// Receipts are settled in batches of at most so many; a crash leaves at most
+/// one such batch with receipts but not settled.
+pub(super) const SETTLE_BATCH: usize = 256;
+
+/// How surely an entry was delivered, or why else it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// A hash of the whole file held.
+    Hash,
+    /// The size held.
+    Size,
+    /// The server's reply alone.
+    Reply,
+    /// Not delivered: evicted to make room.
+    Evicted,
+    /// Not delivered: dropped by a person.
+    Dropped,
+    /// Not delivered: the target existed and `if_exists = "skip"`.
+    Skipped,
+}
+
+/// The durable record that an entry left the spool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The entry; `None` for a file that was never let in.
+    pub id: Option<EntryId>,
+    /// Wall clock, nanoseconds since 1970.
+    pub time_ns: i64,
+    /// The watch, whose lane it was in.
+    pub watch: String,
+    /// The path below the watched directory; bytes.
+    pub path: Vec<u8>,
+    /// The server's name in the configuration; empty if it went nowhere.
+    pub server: String,
+    /// The final name on the server; bytes.
+    pub remote: Vec<u8>,
+    /// Size in bytes.
+    pub size: u64,
+    /// How surely it was delivered.
+    pub proof: Proof,
+    /// Tries, the last one included.
+    pub attempts: u32,
+    /// Bytes on the wire for this file, over all tries.
+    pub sent_bytes: u64,
+    /// Seconds on the wire, over all tries.
+    pub seconds: f64,
+}
+
+/// How much history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// Bytes; the oldest sixteenth goes when they are exceeded.
+    pub max_bytes: u64,
+    /// Age in seconds, by a sane wall clock.
+    pub max_age_s: u64,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> LedgerLimits {
+        LedgerLimits {
+            max_bytes: 8 << 20,
+            max_age_s: 90 * 86_400,
+        }
+    }
+}
+
+/// The segmented log of receipts.
+pub(super) struct Ledger {
+    dir: PathBuf,
+    limits: LedgerLimits,
+    /// Length of each older segment.
+    older: BTreeMap<u32, u64>,
+    last_no: u32,
+    last: Option<Log>,
+}
+
+impl Ledger {
+    /// Opens the ledger, cutting a torn end off.
+    pub(super) fn open(
+        fs: &dyn Fs,
+        dir: &Path,
+        limits: LedgerLimits,
+        writable: bool,
+    ) -> io::Result<Ledger> {
+        let mut segments = BTreeMap::new();
+        let read = fs.read_dir(dir, &mut |entry| {
+            let name = entry.name.to_str().and_then(|n| n.strip_suffix(".log"));
+            if let Some(no) = name.and_then(|n| u32::from_str_radix(n, 16).ok()) {
+                segments.insert(no, 0);
+            }
+            true
+        });
+        match read {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !writable => {}
+            read => read?,
+        }
+        for (no, len) in &mut segments {
+            *len = fs.meta(&path_of(dir, *no))?.size;
+        }
+        let last_no = segments.pop_last().map_or(0, |(no, _)| no);
+        let mut ledger = Ledger {
+            dir: dir.to_owned(),
+            limits,
+            older: segments,
+            last_no,
+            last: None,
+        };
+        ledger.open_last(fs, writable)?;
+        Ok(ledger)
+    }
+
+    fn open_last(&mut self, fs: &dyn Fs, writable: bool) -> io::Result<()> {
+        let mut log = match Log::open(fs, &path_of(&self.dir, self.last_no), writable) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !writable => return Ok(()),
+            opened => opened?,
+        };
+        let mut torn = None;
+        let mut scan = Scan::new(log.file());
+        while let Some(piece) = scan.next::<Receipt>()? {
+            if let Piece::Torn { from, .. } = piece {
+                torn = Some(from);
+            }
+        }
+        match torn {
+            Some(from) if writable => log.cut(from)?,
+            Some(from) => log.believe(from),
+            None => {}
+        }
+        if writable {
+            fs.sync_dir(&self.dir)?;
+        }
+        self.last = Some(log);
+        Ok(())
+    }
+
+    /// Appends receipts and makes them durable.
+    pub(super) fn append<'a>(
+        &mut self,
+        receipts: impl Iterator<Item = &'a Receipt>,
+    ) -> Result<(), AppendError> {
+        let mut bytes = Vec::new();
+        for receipt in receipts {
+            frame::encode(receipt, &mut bytes).map_err(AppendError::Undone)?;
+        }
+        let Some(log) = self.last.as_mut() else {
+            return Err(AppendError::Undone(io::ErrorKind::NotFound.into()));
+        };
+        log.append(&bytes)?;
+        log.sync().map_err(AppendError::Stuck)
+    }
+
+    /// Begins a new segment when the last one is long enough, and drops whole
+    /// segments that are too old or too many. Called when no batch is open,
+    /// so that a batch never spans two segments.
+    pub(super) fn rotate(&mut self, fs: &dyn Fs, now: Option<Wall>) -> io::Result<()> {
+        let len = self.last.as_ref().map_or(0, Log::len);
+        if len >= self.limits.max_bytes / 16 {
+            let no = self.last_no.wrapping_add(1);
+            let log = Log::open(fs, &path_of(&self.dir, no), true)?;
+            fs.sync_dir(&self.dir)?;
+            self.older.insert(self.last_no, len);
+            self.last_no = no;
+            self.last = Some(log);
+        } else {
+            return Ok(());
+        }
+        while let Some((&no, &len)) = self.older.first_key_value() {
+            let total = self.older.values().sum::<u64>();
+            if total <= self.limits.max_bytes && !self.is_too_old(fs, no, now)? {
+                break;
+            }
+            log::debug!("the ledger drops its oldest {len} bytes");
+            fs.unlink(&path_of(&self.dir, no))?;
+            self.older.remove(&no);
+        }
+        Ok(())
+    }
+
+    fn is_too_old(&self, fs: &dyn Fs, no: u32, now: Option<Wall>) -> io::Result<bool> {
+        let Some(now) = now else {
+            return Ok(false);
+        };
+        let written = fs.meta(&path_of(&self.dir, no))?.mtime_ns;
+        let age_s = now.secs().saturating_sub(Wall(written).secs());
+        Ok(u64::try_from(age_s).is_ok_and(|age| age > self.limits.max_age_s))
+    }
+
+    /// Calls `each` for every receipt, oldest first, until it answers `false`.
+    pub(super) fn history(
+        &self,
+        fs: &dyn Fs,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> io::Result<()> {
+        for no in self.older.keys().copied().chain([self.last_no]) {
+            let file = match fs.open(&path_of(&self.dir, no)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            let mut scan = Scan::new(&*file);
+            while let Some(piece) = scan.next::<Receipt>()? {
+                if let Piece::Record(_, receipt) = piece
+                    && !each(&receipt)
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of the newest receipts: those that may not be settled yet.
+    pub(super) fn newest(&self) -> io::Result<BTreeSet<EntryId>> {
+        let mut newest = std::collections::VecDeque::new();
+        if let Some(log) = &self.last {
+            let mut scan = Scan::new(log.file());
+            while let Some(piece) = scan.next::<Receipt>()? {
+                if let Piece::Record(_, Receipt { id: Some(id), .. }) = piece {
+                    if newest.len() == SETTLE_BATCH {
+                        newest.pop_front();
+                    }
+                    newest.push_back(id);
+                }
+            }
+        }
+        Ok(newest.into_iter().collect())
+    }
+}
+
+fn path_of(dir: &Path, no: u32) -> PathBuf {
+    dir.join(format!("{no:08x}.log"))
+}

@@ -1,0 +1,216 @@
+//! Opening a spool, and the small files in it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::sys::{Fs, Sys, Wall, read_all, write_whole};
+
+use super::core::Core;
+use super::error::SpoolError;
+use super::lane::{self, Lane};
+use super::ledger::Ledger;
+use super::recover::Finding;
+use super::{FORMAT, Options, Spool};
+
+/// The longest profile of a server.
+const PROFILE_MAX: usize = 64 << 10;
+
+impl Spool {
+    /// Opens the spool in `dir` for this agent alone, making it if need be,
+    /// and sets right what a crash left behind. What was found wrong is given
+    /// by [`Spool::findings`].
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`], [`SpoolError::Newer`], and what the disk says.
+    pub fn open(sys: &Sys, dir: &Path, options: Options) -> Result<Spool, SpoolError> {
+        let fs = &*sys.fs;
+        make_dirs(fs, dir).map_err(SpoolError::io("make the spool directory", dir))?;
+        let lock = fs.lock(&dir.join("lock")).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => SpoolError::Locked {
+                dir: dir.to_owned(),
+            },
+            _ => SpoolError::io("lock", &dir.join("lock"))(e),
+        })?;
+        let mut core = Core::new(sys.fs.clone(), sys.clock.clone(), dir, true);
+        core.tag = match read_format(fs, dir)? {
+            Some(tag) => tag,
+            None => write_format(sys, dir)?,
+        };
+        let mut spool = Spool::read(core, options)?;
+        spool._lock = Some(lock);
+        Ok(spool)
+    }
+
+    /// Opens a spool for looking only: it takes no lock and writes nothing,
+    /// beside an agent too.
+    ///
+    /// # Errors
+    /// [`SpoolError::Newer`], [`SpoolError::NotASpool`], and what the disk says.
+    pub fn open_read_only(sys: &Sys, dir: &Path, options: Options) -> Result<Spool, SpoolError> {
+        let mut core = Core::new(sys.fs.clone(), sys.clock.clone(), dir, false);
+        core.tag = read_format(&*sys.fs, dir)?.ok_or_else(|| SpoolError::NotASpool {
+            dir: dir.to_owned(),
+        })?;
+        Spool::read(core, options)
+    }
+
+    fn read(mut core: Core, options: Options) -> Result<Spool, SpoolError> {
+        let dir = core.dir.clone();
+        let meta = core.fs.meta(&dir).map_err(SpoolError::io("read", &dir))?;
+        let path = dir.join("ledger");
+        let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable)
+            .map_err(SpoolError::io("open the ledger", &path))?;
+        core.delivered = ledger
+            .newest()
+            .map_err(SpoolError::io("read the ledger", &path))?;
+        let mut spool = Spool {
+            core,
+            options,
+            lanes: Default::default(),
+            ledger,
+            dev: meta.dev,
+            _lock: None,
+        };
+        for (no, name, dir) in spool.lane_dirs()? {
+            let lane = Lane::open(&mut spool.core, no, &dir)?;
+            spool.lanes.insert(name, lane);
+        }
+        spool.reopen_seen()?;
+        spool.unload();
+        Ok(spool)
+    }
+
+    fn lane_dirs(&self) -> Result<Vec<(u16, String, PathBuf)>, SpoolError> {
+        let parent = self.core.dir.join("lanes");
+        let mut lanes = Vec::new();
+        self.core
+            .fs
+            .read_dir(&parent, &mut |entry| {
+                let name = entry.name.to_str().and_then(lane::name_of);
+                if let Some((no, name)) = name {
+                    lanes.push((no, name, parent.join(&entry.name)));
+                }
+                true
+            })
+            .map_err(SpoolError::io("read", &parent))?;
+        Ok(lanes)
+    }
+
+    /// Takes what was found wrong since the last call, at most some dozens;
+    /// all of it is in the log.
+    pub fn findings(&mut self) -> VecDeque<Finding> {
+        std::mem::take(&mut self.core.findings)
+    }
+
+    /// What is known about a server, as [`Spool::put_profile`] was given it.
+    #[must_use]
+    pub fn profile(&self, server: &str) -> Option<Vec<u8>> {
+        read_all(&*self.core.fs, &self.profile_path(server), PROFILE_MAX).ok()
+    }
+
+    /// Keeps what is known about a server.
+    ///
+    /// # Errors
+    /// What the disk says; the old profile is then still there.
+    pub fn put_profile(&mut self, server: &str, profile: &[u8]) -> Result<(), SpoolError> {
+        self.core.check_writable()?;
+        let path = self.profile_path(server);
+        write_whole(&*self.core.fs, &path, profile).map_err(SpoolError::io("write", &path))
+    }
+
+    fn profile_path(&self, server: &str) -> PathBuf {
+        // The same escaping as for lanes, so that no name leaves the directory.
+        self.core
+            .dir
+            .join("profiles")
+            .join(lane::dir_name(0, server))
+    }
+
+    /// The latest sane wall clock that was ever noted.
+    #[must_use]
+    pub fn clock_floor(&self) -> Option<Wall> {
+        let text = read_all(&*self.core.fs, &self.core.dir.join("clock"), 32).ok()?;
+        let secs = std::str::from_utf8(&text).ok()?.trim().parse().ok()?;
+        Some(Wall::from_secs(secs))
+    }
+
+    /// Notes a sane wall clock; an earlier one than before is not noted.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn put_clock_floor(&mut self, now: Wall) -> Result<(), SpoolError> {
+        self.core.check_writable()?;
+        if self.clock_floor().is_some_and(|floor| floor >= now) {
+            return Ok(());
+        }
+        let path = self.core.dir.join("clock");
+        let text = format!("{}\n", now.secs());
+        write_whole(&*self.core.fs, &path, text.as_bytes()).map_err(SpoolError::io("write", &path))
+    }
+
+    /// The number that makes this spool's temporary names its own.
+    #[must_use]
+    pub fn tag(&self) -> u32 {
+        self.core.tag
+    }
+}
+
+/// Makes the spool's directories, parents included, durably.
+fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+    make_dir(fs, dir)?;
+    for name in ["lanes", "ledger", "profiles", "damaged"] {
+        make_dir(fs, &dir.join(name))?;
+    }
+    Ok(())
+}
+
+fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+    let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
+    match fs.create_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && parent.is_some() => {
+            make_dir(fs, parent.unwrap_or(dir))?;
+            make_dir(fs, dir)
+        }
+        Err(e) => Err(e),
+        Ok(()) => fs.sync_dir(parent.unwrap_or(Path::new("."))),
+    }
+}
+
+/// The tag of the spool; `None` when there is no spool yet.
+fn read_format(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, SpoolError> {
+    let path = dir.join("format");
+    let text = match read_all(fs, &path, 256) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(SpoolError::io("read", &path))?,
+    };
+    let not_a_spool = || SpoolError::NotASpool {
+        dir: dir.to_owned(),
+    };
+    let text = std::str::from_utf8(&text).map_err(|_| not_a_spool())?;
+    let rest = text
+        .strip_prefix("edgespool spool ")
+        .ok_or_else(not_a_spool)?;
+    let mut words = rest.split_ascii_whitespace();
+    let found = words
+        .next()
+        .and_then(|w| w.parse().ok())
+        .ok_or_else(not_a_spool)?;
+    if found > FORMAT {
+        return Err(SpoolError::Newer {
+            dir: dir.to_owned(),
+            found,
+        });
+    }
+    let tag = words.next().and_then(|w| u32::from_str_radix(w, 16).ok());
+    tag.map(Some).ok_or_else(not_a_spool)
+}
+
+fn write_format(sys: &Sys, dir: &Path) -> Result<u32, SpoolError> {
+    let tag = u32::try_from(sys.rng.next_u64() >> 32).unwrap_or(1);
+    let path = dir.join("format");
+    let text = format!("edgespool spool {FORMAT} {tag:08x}\n");
+    write_whole(&*sys.fs, &path, text.as_bytes()).map_err(SpoolError::io("write", &path))?;
+    Ok(tag)
+}

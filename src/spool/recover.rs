@@ -1,0 +1,502 @@
+//! How a segment is read back after whatever happened to it.
+//!
+//! The logs say what was meant, the blob directory says what was done, and for
+//! each index [`decide`] weighs the two:
+//!
+//! | record | blob | batch finished | receipt | verdict |
+//! | --- | --- | --- | --- | --- |
+//! | waiting, dead | any | any | yes | settle: the crash came between receipt and settling |
+//! | waiting, dead | there | any | no | keep |
+//! | waiting, dead | missing | yes | no | lost: the entry is dropped, and said so |
+//! | waiting | missing | no | no | void: the intent never finished; the source is where it was |
+//! | gone | there | any | any | remove the blob: its unlinking was not durable |
+//! | absent, void | there | any | any | recover: the blob is delivered under `recovered/` |
+//! | absent, void, gone | missing | any | any | nothing |
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::sys::{File, Fs};
+
+use super::frame::{self, Piece, Scan};
+use super::log::Log;
+use super::record::{Add, Change, Origin, Record};
+use super::segment::{ENTRIES_MAX, Index, Segment, State};
+
+/// Something that was found wrong, and what was done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The end of a log was half written, as a power cut leaves it; cut off.
+    TornEnd {
+        /// The log, below the spool directory.
+        log: String,
+        /// Bytes that were cut.
+        bytes: u64,
+    },
+    /// Bytes within a log are damaged; the records in them are lost.
+    Damaged {
+        /// The log.
+        log: String,
+        /// Where the damage begins.
+        offset: u64,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// An entry whose bytes are gone; it was dropped.
+    Lost {
+        /// Its path, as far as it is known.
+        path: String,
+    },
+    /// A blob whose record is lost; it is queued under `recovered/`.
+    Recovered {
+        /// The path that it was given.
+        path: String,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::TornEnd { log, bytes } => {
+                write!(
+                    f,
+                    "{log}: the last {bytes} bytes were half written and are cut off"
+                )
+            }
+            Finding::Damaged { log, offset, bytes } => write!(
+                f,
+                "{log}: {bytes} bytes at {offset} are damaged; the records in them are lost"
+            ),
+            Finding::Lost { path } => {
+                write!(
+                    f,
+                    "{}: its bytes are gone; the entry is dropped",
+                    path.escape_debug()
+                )
+            }
+            Finding::Recovered { path } => write!(
+                f,
+                "a file whose record is lost is delivered as {}",
+                path.escape_debug()
+            ),
+        }
+    }
+}
+
+/// What recovery needs to know and to tell.
+pub(super) struct Recovering<'a> {
+    pub(super) fs: &'a dyn Fs,
+    pub(super) writable: bool,
+    pub(super) now_ns: i64,
+    /// Whether a receipt exists for an index of a segment of this lane.
+    pub(super) delivered: &'a dyn Fn(u32, u16) -> bool,
+    pub(super) finding: &'a mut dyn FnMut(Finding),
+}
+
+/// What is to be done about one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Nothing,
+    Keep,
+    Settle,
+    Lost,
+    Void,
+    RemoveBlob,
+    Recover,
+}
+
+/// The table at the head of this file.
+pub(super) fn decide(state: State, blob: bool, finished: bool, receipt: bool) -> Verdict {
+    match (state, blob) {
+        (State::Waiting | State::Dead, _) if receipt => Verdict::Settle,
+        (State::Waiting | State::Dead, true) => Verdict::Keep,
+        (State::Dead, false) => Verdict::Lost,
+        (State::Waiting, false) if finished => Verdict::Lost,
+        (State::Waiting, false) => Verdict::Void,
+        (State::Gone, true) => Verdict::RemoveBlob,
+        (State::Absent | State::Void, true) => Verdict::Recover,
+        (State::Absent | State::Void | State::Gone, false) => Verdict::Nothing,
+    }
+}
+
+/// Reads a segment's index and sets right what is wrong.
+pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> io::Result<Index> {
+    if r.writable {
+        match r.fs.create_dir(&segment.blob_dir()) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+    }
+    let changes = match Log::open(r.fs, &segment.changes_path(), r.writable) {
+        // Looking only, at a segment whose creation was cut short.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Log::open(r.fs, &segment.log_path(), false).map(|mut log| {
+                log.believe(0);
+                log
+            })?
+        }
+        opened => opened?,
+    };
+    let mut index = Index {
+        log: Log::open(r.fs, &segment.log_path(), r.writable)?,
+        changes,
+        slots: Vec::new(),
+        notes: Default::default(),
+        recovered: Default::default(),
+    };
+    let done = read_log(segment, &mut index, r)?;
+    read_changes(segment, &mut index, r)?;
+    let blobs = read_blobs(segment, r)?;
+    reconcile(segment, &mut index, r, &blobs, done)?;
+    Ok(index)
+}
+
+/// Reads the log; gives the index below which all batches were finished.
+fn read_log(segment: &mut Segment, index: &mut Index, r: &mut Recovering<'_>) -> io::Result<u16> {
+    let mut done = 0;
+    let mut cut = None;
+    let mut scan = Scan::new(index.log.file());
+    let mut seen = Vec::new();
+    while let Some(piece) = scan.next::<Record>()? {
+        match piece {
+            Piece::Record(_, Record::Batch { done: to }) => done = done.max(to),
+            Piece::Record(at, Record::Add(add)) => seen.push((add.index, State::Waiting, Some(at))),
+            Piece::Record(_, Record::Void { index }) => seen.push((index, State::Void, None)),
+            Piece::Record(_, Record::Seal(_)) => {
+                segment.sealed = true;
+                done = u16::MAX;
+            }
+            Piece::Damaged { from, to } => {
+                let path = segment.log_path();
+                damage(segment, r, &path, from, to);
+            }
+            Piece::Torn { from, to } => cut = Some((from, to)),
+        }
+    }
+    for (at, state, offset) in seen.into_iter().filter(|s| s.0 < ENTRIES_MAX) {
+        // The first record of an index counts; there never is a second one.
+        if state == State::Void || index.state(at) == State::Absent {
+            index.set(at, state, offset);
+        }
+    }
+    if let Some((from, to)) = cut {
+        torn(&segment.log_path(), &mut index.log, r, from, to)?;
+    }
+    Ok(done)
+}
+
+fn read_changes(
+    segment: &mut Segment,
+    index: &mut Index,
+    r: &mut Recovering<'_>,
+) -> io::Result<()> {
+    let mut cut = None;
+    let mut changes = Vec::new();
+    if index.changes.len() > 0 {
+        let mut scan = Scan::new(index.changes.file());
+        while let Some(piece) = scan.next::<Change>()? {
+            match piece {
+                Piece::Record(at, change) => changes.push((at, brief(&change))),
+                Piece::Damaged { from, to } => {
+                    let path = segment.changes_path();
+                    damage(segment, r, &path, from, to);
+                }
+                Piece::Torn { from, to } => cut = Some((from, to)),
+            }
+        }
+    }
+    for (at, (slot, state)) in changes {
+        let note = u32::try_from(at).unwrap_or(u32::MAX);
+        match state {
+            Brief::State(state) => index.set(slot, state, None),
+            Brief::Note => drop(index.notes.insert(slot, note)),
+            Brief::Dead => {
+                index.set(slot, State::Dead, None);
+                index.notes.insert(slot, note);
+            }
+            Brief::Retry => {
+                index.set(slot, State::Waiting, None);
+                index.notes.remove(&slot);
+            }
+            Brief::Recovered => {
+                index.set(slot, State::Waiting, None);
+                index.recovered.insert(slot, note);
+            }
+        }
+    }
+    match cut {
+        Some((from, to)) => torn(&segment.changes_path(), &mut index.changes, r, from, to),
+        None => Ok(()),
+    }
+}
+
+/// A change without its texts.
+enum Brief {
+    State(State),
+    Note,
+    Dead,
+    Retry,
+    Recovered,
+}
+
+fn brief(change: &Change) -> (u16, Brief) {
+    let (index, brief) = match change {
+        Change::Settled { index, .. } => (*index, Brief::State(State::Gone)),
+        Change::Failed { index, .. } => (*index, Brief::Note),
+        Change::Dead { index, .. } => (*index, Brief::Dead),
+        Change::Retry { index, .. } => (*index, Brief::Retry),
+        Change::Recovered(add) => (add.index, Brief::Recovered),
+    };
+    (index.min(ENTRIES_MAX), brief)
+}
+
+/// Takes off a sealed segment's tallies what its change log says. `false`
+/// when the log is not whole and must be looked at closely.
+pub(super) fn tally_changes(segment: &mut Segment, changes: &dyn File) -> io::Result<bool> {
+    let mut scan = Scan::new(changes);
+    let mut dead = std::collections::BTreeSet::new();
+    while let Some(piece) = scan.next::<Change>()? {
+        let Piece::Record(_, change) = piece else {
+            return Ok(false);
+        };
+        match change {
+            Change::Settled { index, size } if dead.remove(&index) => segment.dead.take(size),
+            Change::Settled { size, .. } => segment.waiting.take(size),
+            Change::Failed { .. } => {}
+            Change::Dead { index, size, .. } => {
+                if dead.insert(index) {
+                    segment.waiting.take(size);
+                    segment.dead.add(size);
+                }
+            }
+            Change::Retry { index, size } => {
+                if dead.remove(&index) {
+                    segment.dead.take(size);
+                    segment.waiting.add(size);
+                }
+            }
+            Change::Recovered(add) => segment.waiting.add(add.size),
+        }
+    }
+    Ok(true)
+}
+
+/// Which indices have a blob. What was being copied in when the power went is
+/// removed: its source is still there.
+fn read_blobs(segment: &Segment, r: &mut Recovering<'_>) -> io::Result<Vec<bool>> {
+    let mut blobs = Vec::new();
+    let mut parts = Vec::new();
+    let dir = segment.blob_dir();
+    let read = r.fs.read_dir(&dir, &mut |entry| {
+        let name = entry.name.to_str().unwrap_or_default();
+        if name.ends_with(".part") {
+            parts.push(entry.name);
+        } else if let Ok(index) = u16::from_str_radix(name, 16)
+            && index < ENTRIES_MAX
+        {
+            let at = usize::from(index);
+            blobs.resize(blobs.len().max(at + 1), false);
+            if let Some(blob) = blobs.get_mut(at) {
+                *blob = true;
+            }
+        }
+        parts.len() <= usize::from(ENTRIES_MAX)
+    });
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !r.writable => {}
+        read => read?,
+    }
+    for part in parts.iter().filter(|_| r.writable) {
+        r.fs.unlink(&dir.join(part))?;
+    }
+    Ok(blobs)
+}
+
+fn reconcile(
+    segment: &mut Segment,
+    index: &mut Index,
+    r: &mut Recovering<'_>,
+    blobs: &[bool],
+    done: u16,
+) -> io::Result<()> {
+    let (mut changes, mut voids, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+    segment.waiting = Default::default();
+    segment.dead = Default::default();
+    segment.oldest_ns = i64::MAX;
+    let last = u16::try_from(index.slots.len().max(blobs.len())).unwrap_or(ENTRIES_MAX);
+    let mut unfinished = false;
+    for at in 0..last {
+        let blob = blobs.get(usize::from(at)).copied().unwrap_or(false);
+        let verdict = decide(
+            index.state(at),
+            blob,
+            at < done,
+            (r.delivered)(segment.no, at),
+        );
+        match verdict {
+            Verdict::Nothing => {}
+            Verdict::Keep => {
+                unfinished |= at >= done;
+                keep(segment, index, r, at, at >= done)?;
+            }
+            Verdict::Settle | Verdict::Lost => {
+                let add = index.add_of(at);
+                if verdict == Verdict::Lost {
+                    let path = add.as_ref().map_or_else(|_| String::new(), shown_path);
+                    (r.finding)(Finding::Lost { path });
+                } else if blob {
+                    remove.push(at);
+                }
+                index.set(at, State::Gone, None);
+                let size = add.map_or(0, |add| add.size);
+                frame::encode(&Change::Settled { index: at, size }, &mut changes)?;
+            }
+            Verdict::Void => {
+                index.set(at, State::Void, None);
+                frame::encode(&Record::Void { index: at }, &mut voids)?;
+            }
+            Verdict::RemoveBlob => remove.push(at),
+            Verdict::Recover => {
+                let offset = index.changes.len() + changes.len() as u64;
+                let add = recovered(segment, r, at)?;
+                segment.waiting.add(add.size);
+                segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
+                index.set(at, State::Waiting, None);
+                index
+                    .recovered
+                    .insert(at, u32::try_from(offset).unwrap_or(u32::MAX));
+                frame::encode(&Change::Recovered(add), &mut changes)?;
+            }
+        }
+    }
+    if r.writable {
+        write_back(segment, index, r.fs, (&changes, &voids), unfinished)?;
+        for at in remove {
+            r.fs.unlink(&segment.blob_path(at))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_back(
+    segment: &Segment,
+    index: &mut Index,
+    fs: &dyn Fs,
+    (changes, voids): (&[u8], &[u8]),
+    unfinished: bool,
+) -> io::Result<()> {
+    if unfinished {
+        fs.sync_dir(&segment.blob_dir())?;
+    }
+    if !changes.is_empty() {
+        index.changes.append(changes)?;
+        index.changes.sync()?;
+    }
+    // Needs no flush of its own: it must only be there before the next batch
+    // record, which is further down in the same file.
+    if !voids.is_empty() && !segment.sealed {
+        index.log.append(voids)?;
+    }
+    Ok(())
+}
+
+/// Counts an entry that is there. One whose batch was cut short may still
+/// have the source that a copy was made of.
+fn keep(
+    segment: &mut Segment,
+    index: &Index,
+    r: &mut Recovering<'_>,
+    at: u16,
+    unfinished: bool,
+) -> io::Result<()> {
+    let add = index.add_of(at)?;
+    match index.state(at) {
+        State::Dead => segment.dead.add(add.size),
+        _ => segment.waiting.add(add.size),
+    }
+    segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
+    if unfinished && r.writable && add.origin == Origin::Moved {
+        let source = Path::new(OsStr::from_bytes(&add.source));
+        let same = |m: crate::sys::Meta| m.size == add.size && m.mtime_ns == add.mtime_ns;
+        if r.fs.meta(source).is_ok_and(same) {
+            // Should this fail, the file is delivered a second time under
+            // the same name; no reason not to start.
+            let _taken_again = r.fs.unlink(source);
+        }
+    }
+    Ok(())
+}
+
+fn recovered(segment: &Segment, r: &mut Recovering<'_>, at: u16) -> io::Result<Add> {
+    let meta = r.fs.meta(&segment.blob_path(at))?;
+    let lane = segment.lane_dir.file_name().unwrap_or_default();
+    let path = format!("recovered/{}-{:08x}-{at:04x}", lane.display(), segment.no);
+    (r.finding)(Finding::Recovered { path: path.clone() });
+    Ok(Add {
+        index: at,
+        path: path.into_bytes(),
+        size: meta.size,
+        mtime_ns: meta.mtime_ns,
+        queued_ns: r.now_ns,
+        origin: Origin::Recovered,
+        source: Vec::new(),
+    })
+}
+
+fn damage(segment: &mut Segment, r: &mut Recovering<'_>, log: &Path, from: u64, to: u64) {
+    segment.damaged = true;
+    (r.finding)(Finding::Damaged {
+        log: log.display().to_string(),
+        offset: from,
+        bytes: to - from,
+    });
+}
+
+fn torn(path: &Path, log: &mut Log, r: &mut Recovering<'_>, from: u64, to: u64) -> io::Result<()> {
+    (r.finding)(Finding::TornEnd {
+        log: path.display().to_string(),
+        bytes: to - from,
+    });
+    if r.writable {
+        log.cut(from)
+    } else {
+        log.believe(from);
+        Ok(())
+    }
+}
+
+fn shown_path(add: &Add) -> String {
+    String::from_utf8_lossy(&add.path).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_has_one_verdict_and_no_blob_that_is_needed_is_removed() {
+        for state in [
+            State::Absent,
+            State::Waiting,
+            State::Dead,
+            State::Gone,
+            State::Void,
+        ] {
+            for bits in 0..8u8 {
+                let (blob, finished, receipt) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
+                let verdict = decide(state, blob, finished, receipt);
+                let live = matches!(state, State::Waiting | State::Dead);
+                assert_eq!(verdict == Verdict::Settle, live && receipt);
+                assert_eq!(verdict == Verdict::Keep, live && blob && !receipt);
+                assert_eq!(verdict == Verdict::RemoveBlob, state == State::Gone && blob);
+                assert_eq!(
+                    verdict == Verdict::Recover,
+                    blob && matches!(state, State::Absent | State::Void)
+                );
+            }
+        }
+    }
+}

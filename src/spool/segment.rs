@@ -1,0 +1,317 @@
+//! One segment: a log of entries, the log of what became of them, and their
+//! blobs. Only a compact index of a segment is ever in memory, and only while
+//! it is in use; the entries are read from the disk one by one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::sys::Fs;
+
+use super::frame;
+use super::log::{AppendError, Log};
+use super::record::{Add, Change, Record, Seal};
+use super::recover::{self, Recovering};
+
+/// Entries after which a segment is full.
+pub(super) const ENTRIES_MAX: u16 = 4096;
+/// Bytes of log after which a segment is full.
+const LOG_MAX: u64 = 1 << 20;
+/// No seal frame is longer.
+const SEAL_MAX: u64 = 48;
+
+/// A number of entries and the sum of their sizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Entries.
+    pub files: u64,
+    /// The sum of their sizes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn take(&mut self, bytes: u64) {
+        self.files = self.files.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub(super) fn plus(self, other: Tally) -> Tally {
+        Tally {
+            files: self.files + other.files,
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
+/// Where an index of a segment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// No record speaks of it.
+    Absent,
+    /// Taken, and waiting to be delivered.
+    Waiting,
+    /// Refused for good, and kept.
+    Dead,
+    /// It has left the spool.
+    Gone,
+    /// It was never taken after all.
+    Void,
+}
+
+/// What is in memory of a segment that is in use.
+pub(super) struct Index {
+    pub(super) log: Log,
+    pub(super) changes: Log,
+    /// Per index: its state, and where its add record stands in the log.
+    pub(super) slots: Vec<(State, u32)>,
+    /// Where the newest failure of an entry stands in the change log.
+    pub(super) notes: BTreeMap<u16, u32>,
+    /// Where the record of a recovered blob stands in the change log.
+    pub(super) recovered: BTreeMap<u16, u32>,
+}
+
+impl Index {
+    pub(super) fn state(&self, index: u16) -> State {
+        self.slots
+            .get(usize::from(index))
+            .map_or(State::Absent, |slot| slot.0)
+    }
+
+    pub(super) fn set(&mut self, index: u16, state: State, offset: Option<u64>) {
+        let at = usize::from(index);
+        if self.slots.len() <= at {
+            self.slots.resize(at + 1, (State::Absent, 0));
+        }
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.0 = state;
+            if let Some(offset) = offset {
+                slot.1 = u32::try_from(offset).unwrap_or(u32::MAX);
+            }
+        }
+    }
+
+    /// The record of one entry.
+    pub(super) fn add_of(&self, index: u16) -> io::Result<Add> {
+        if let Some(&offset) = self.recovered.get(&index) {
+            return match frame::read_one(self.changes.file(), u64::from(offset))? {
+                Change::Recovered(add) => Ok(add),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            };
+        }
+        let offset = self.slots.get(usize::from(index)).map_or(0, |slot| slot.1);
+        match frame::read_one(self.log.file(), u64::from(offset))? {
+            Record::Add(add) => Ok(add),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// How often the server refused an entry, and what it said last.
+    pub(super) fn note_of(&self, index: u16) -> io::Result<(u32, Option<String>)> {
+        let Some(&offset) = self.notes.get(&index) else {
+            return Ok((0, None));
+        };
+        match frame::read_one(self.changes.file(), u64::from(offset))? {
+            Change::Failed {
+                attempts, error, ..
+            }
+            | Change::Dead {
+                attempts, error, ..
+            } => Ok((attempts, Some(error))),
+            _ => Ok((0, None)),
+        }
+    }
+}
+
+/// One segment of a lane.
+pub(super) struct Segment {
+    pub(super) no: u32,
+    pub(super) lane_dir: PathBuf,
+    pub(super) waiting: Tally,
+    pub(super) dead: Tally,
+    /// Whether nothing more is added.
+    pub(super) sealed: bool,
+    /// Whether its log lost records; it is then kept for inspection.
+    pub(super) damaged: bool,
+    /// When its first entry was queued.
+    pub(super) oldest_ns: i64,
+    /// When it was last used, by the spool's own count.
+    pub(super) used: u64,
+    pub(super) index: Option<Box<Index>>,
+}
+
+impl Segment {
+    pub(super) fn unread(lane_dir: &Path, no: u32) -> Segment {
+        Segment {
+            no,
+            lane_dir: lane_dir.to_owned(),
+            waiting: Tally::default(),
+            dead: Tally::default(),
+            sealed: false,
+            damaged: false,
+            oldest_ns: i64::MAX,
+            used: 0,
+            index: None,
+        }
+    }
+
+    /// Makes the files of a new segment, durably.
+    pub(super) fn create(fs: &dyn Fs, lane_dir: &Path, no: u32) -> io::Result<Segment> {
+        let mut segment = Segment::unread(lane_dir, no);
+        match fs.create_dir(&segment.blob_dir()) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+        let changes = Log::open(fs, &segment.changes_path(), true)?;
+        let log = Log::open(fs, &segment.log_path(), true)?;
+        fs.sync_dir(lane_dir)?;
+        segment.index = Some(Box::new(Index {
+            log,
+            changes,
+            slots: Vec::new(),
+            notes: BTreeMap::new(),
+            recovered: BTreeMap::new(),
+        }));
+        Ok(segment)
+    }
+
+    /// Learns the tallies of a segment from its seal and its change log,
+    /// without reading its entries. `false` when the log must be read.
+    pub(super) fn peek(&mut self, fs: &dyn Fs) -> io::Result<bool> {
+        let log = Log::open(fs, &self.log_path(), false)?;
+        let Some(Record::Seal(seal)) = frame::read_last(log.file(), log.len(), SEAL_MAX)? else {
+            return Ok(false);
+        };
+        let changes = match Log::open(fs, &self.changes_path(), false) {
+            Ok(changes) => changes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        self.waiting = Tally {
+            files: seal.entries.into(),
+            bytes: seal.bytes,
+        };
+        self.oldest_ns = seal.oldest_ns;
+        self.sealed = true;
+        recover::tally_changes(self, changes.file())
+    }
+
+    /// Reads the index in, if it is not there, and sets right what a crash or
+    /// damage left behind.
+    pub(super) fn load(&mut self, recovering: &mut Recovering<'_>) -> io::Result<&mut Index> {
+        let index = match self.index.take() {
+            Some(index) => index,
+            None => Box::new(recover::load(self, recovering)?),
+        };
+        Ok(self.index.insert(index))
+    }
+
+    /// Whether it takes no more entries.
+    pub(super) fn is_full(&self, more: usize) -> bool {
+        self.sealed
+            || self.index.as_ref().is_none_or(|index| {
+                index.slots.len() + more > usize::from(ENTRIES_MAX) || index.log.len() >= LOG_MAX
+            })
+    }
+
+    /// Ends the segment: what is queued in it now is all there will be.
+    pub(super) fn seal(&mut self) -> Result<(), AppendError> {
+        let Some(index) = self.index.as_mut() else {
+            return Ok(());
+        };
+        // What is settled already is in the change log and taken off again.
+        let mut seal = Seal {
+            entries: 0,
+            bytes: 0,
+            oldest_ns: self.oldest_ns,
+        };
+        for at in 0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX) {
+            let counts = !matches!(index.state(at), State::Absent | State::Void);
+            if counts && !index.recovered.contains_key(&at) {
+                let add = index.add_of(at).map_err(AppendError::Undone)?;
+                seal.entries += 1;
+                seal.bytes = seal.bytes.saturating_add(add.size);
+            }
+        }
+        let mut bytes = Vec::new();
+        frame::encode(&Record::Seal(seal), &mut bytes).map_err(AppendError::Undone)?;
+        index.log.append(&bytes)?;
+        index.log.sync().map_err(AppendError::Stuck)?;
+        self.sealed = true;
+        Ok(())
+    }
+
+    /// Removes a finished segment whole. A log that lost records is kept in
+    /// `damaged`.
+    pub(super) fn delete(&self, fs: &dyn Fs, damaged: &Path) -> io::Result<()> {
+        // The blobs first and durably: one that came back after its log is
+        // gone would be taken for one whose record was lost.
+        let blobs = self.blob_dir();
+        clear_dir(fs, &blobs)?;
+        fs.sync_dir(&blobs)?;
+        if self.damaged {
+            let lane = self.lane_dir.file_name().unwrap_or_default();
+            let name = format!("{}-{:08x}.log", lane.display(), self.no);
+            fs.rename(&self.log_path(), &damaged.join(name))?;
+        } else {
+            fs.unlink(&self.log_path())?;
+        }
+        // The log before the change log: alone, it would call all entries lost.
+        fs.sync_dir(&self.lane_dir)?;
+        fs.unlink(&self.changes_path())?;
+        fs.remove_dir(&blobs)
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.sealed && self.waiting.files == 0 && self.dead.files == 0
+    }
+
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.lane_dir.join(format!("{:08x}.log", self.no))
+    }
+
+    pub(super) fn changes_path(&self) -> PathBuf {
+        self.lane_dir.join(format!("{:08x}.chg", self.no))
+    }
+
+    pub(super) fn blob_dir(&self) -> PathBuf {
+        self.lane_dir.join(format!("{:08x}", self.no))
+    }
+
+    pub(super) fn blob_path(&self, index: u16) -> PathBuf {
+        self.blob_dir().join(format!("{index:04x}"))
+    }
+
+    pub(super) fn part_path(&self, index: u16) -> PathBuf {
+        self.blob_dir().join(format!("{index:04x}.part"))
+    }
+}
+
+impl From<AppendError> for io::Error {
+    fn from(error: AppendError) -> io::Error {
+        match error {
+            AppendError::Undone(e) | AppendError::Stuck(e) => e,
+        }
+    }
+}
+
+/// Removes the files of a directory, a bounded number of names at a time.
+pub(super) fn clear_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+    loop {
+        let mut names = Vec::new();
+        fs.read_dir(dir, &mut |entry| {
+            names.push(entry.name);
+            names.len() < 256
+        })?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in names {
+            fs.unlink(&dir.join(name))?;
+        }
+    }
+}

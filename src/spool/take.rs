@@ -1,0 +1,415 @@
+//! Taking files into the spool: many files, one flush.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::sys::{Create, Fs, Kind, Meta};
+
+use super::error::TakeError;
+use super::frame;
+use super::record::{Add, Origin, Record};
+use super::segment::State;
+use super::{EntryId, Spool, SpoolError};
+
+/// Files of one group commit at most.
+const BATCH_MAX: usize = 512;
+/// Up to so many files are flushed one by one; for more, the filesystem is.
+const FLUSH_EACH_MAX: usize = 8;
+/// The longest path and the longest part of one.
+const PATH_MAX: usize = 4096;
+const NAME_MAX: usize = 255;
+/// How much is copied at a time.
+const COPY_CHUNK: usize = 64 << 10;
+
+/// Whether the source goes or stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// The source becomes the entry: renamed, or across filesystems copied
+    /// and then removed.
+    Move,
+    /// The source stays; see [`Spool::is_seen`].
+    Copy,
+}
+
+/// A file to take.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    /// Where it is.
+    pub source: PathBuf,
+    /// Its path below the watched directory, in bytes.
+    pub path: Vec<u8>,
+    /// Whether the source goes or stays.
+    pub how: How,
+    /// The file that was looked at; another one is not taken.
+    pub expect: Meta,
+}
+
+/// One file on its way in.
+struct Incoming<'a> {
+    /// Its place in the answer.
+    at: usize,
+    taking: &'a Taking,
+    origin: Origin,
+    index: u16,
+}
+
+impl Spool {
+    /// Takes files into a lane, making the lane if need be. When this returns,
+    /// every file that has an id is in the spool durably, and its source is
+    /// gone if it was to go. The answers stand in the order of the files.
+    pub fn take(&mut self, lane: &str, takings: &[Taking]) -> Vec<Result<EntryId, TakeError>> {
+        let mut results = Vec::with_capacity(takings.len());
+        for batch in takings.chunks(BATCH_MAX) {
+            let mut answers: Vec<Option<Result<EntryId, TakeError>>> = vec![None; batch.len()];
+            if let Err(error) = self.take_batch(lane, batch, &mut answers) {
+                let left = answers.iter_mut().filter(|a| a.is_none());
+                left.for_each(|a| *a = Some(Err(error.clone().into())));
+            }
+            results.extend(
+                answers
+                    .into_iter()
+                    .map(|a| a.unwrap_or(Err(TakeError::Gone))),
+            );
+        }
+        self.unload();
+        results
+    }
+
+    fn take_batch(
+        &mut self,
+        lane: &str,
+        batch: &[Taking],
+        answers: &mut [Option<Result<EntryId, TakeError>>],
+    ) -> Result<(), SpoolError> {
+        self.core.check_writable()?;
+        self.make_lane(lane)?;
+        let admitted = self.admit(lane, batch, answers)?;
+        let mut coming = self.bring_in(lane, batch, &admitted, answers)?;
+        if coming.is_empty() {
+            return Ok(());
+        }
+        self.flush_contents(&coming, answers)?;
+        coming.retain(|c| answers.get(c.at).is_some_and(Option::is_none));
+        self.record_intents(lane, &coming)?;
+        self.fulfil(lane, &coming, answers)
+    }
+
+    /// Checks each file, and copies those that cannot be renamed.
+    fn bring_in<'a>(
+        &mut self,
+        lane: &str,
+        batch: &'a [Taking],
+        admitted: &[usize],
+        answers: &mut [Option<Result<EntryId, TakeError>>],
+    ) -> Result<Vec<Incoming<'a>>, SpoolError> {
+        let dev = self.dev;
+        let (core, lane) = self.parts(lane)?;
+        let tail = lane.tail(core, admitted.len())?;
+        let mut index = tail.index.as_ref().map_or(0, |i| i.slots.len());
+        let mut coming = Vec::new();
+        for &at in admitted {
+            let Some(taking) = batch.get(at) else {
+                continue;
+            };
+            let origin = match taking.how {
+                How::Copy => Origin::Copied,
+                How::Move if taking.expect.dev == dev => Origin::Renamed,
+                How::Move => Origin::Moved,
+            };
+            let slot = u16::try_from(index).unwrap_or(u16::MAX);
+            let brought = match origin {
+                Origin::Renamed => Ok(()),
+                _ => copy(&*core.fs, taking, &tail.part_path(slot)),
+            };
+            match brought {
+                Ok(()) => {
+                    index += 1;
+                    coming.push(Incoming {
+                        at,
+                        taking,
+                        origin,
+                        index: slot,
+                    });
+                }
+                Err(error) => answer(answers, at, Err(error)),
+            }
+        }
+        Ok(coming)
+    }
+
+    /// Makes all contents durable: file by file for a few, in one go for many.
+    fn flush_contents(
+        &mut self,
+        coming: &[Incoming<'_>],
+        answers: &mut [Option<Result<EntryId, TakeError>>],
+    ) -> Result<(), SpoolError> {
+        let fs = self.core.fs.clone();
+        let renamed = |c: &&Incoming| c.origin == Origin::Renamed;
+        if coming.iter().filter(renamed).count() <= FLUSH_EACH_MAX {
+            for c in coming.iter().filter(renamed) {
+                if let Err(e) = fs.open(&c.taking.source).and_then(|file| file.sync()) {
+                    answer(answers, c.at, Err(TakeError::source_error(e)));
+                }
+            }
+            return Ok(());
+        }
+        // A flush of this filesystem that fails concerns the spool as well.
+        let dir = self.core.dir.clone();
+        let done = fs.sync_fs(&dir);
+        self.core.synced(done, &dir)
+    }
+
+    /// Appends the batch to the log, and flushes it.
+    fn record_intents(&mut self, lane: &str, coming: &[Incoming<'_>]) -> Result<(), SpoolError> {
+        let queued_ns = self.core.clock.wall().0;
+        let (core, lane) = self.parts(lane)?;
+        let tail = lane.current(core)?;
+        let path = tail.log_path();
+        let Some(index) = tail.index.as_mut() else {
+            return Err(SpoolError::ReadOnly);
+        };
+        let done = u16::try_from(index.slots.len()).unwrap_or(u16::MAX);
+        let encode = SpoolError::io("write a record to", &path);
+        let (bytes, offsets) = intents(coming, done, queued_ns).map_err(encode)?;
+        let base = core.appended(index.log.append(&bytes), &path)?;
+        core.synced(index.log.sync(), &path)?;
+        tail.oldest_ns = tail.oldest_ns.min(queued_ns);
+        for (c, offset) in coming.iter().zip(offsets) {
+            // Void until it is fulfilled: nobody may see it yet.
+            index.set(c.index, State::Void, Some(base + offset));
+        }
+        Ok(())
+    }
+
+    /// Puts the blobs in their places, and lets the sources go.
+    fn fulfil(
+        &mut self,
+        lane: &str,
+        coming: &[Incoming<'_>],
+        answers: &mut [Option<Result<EntryId, TakeError>>],
+    ) -> Result<(), SpoolError> {
+        let fs = self.core.fs.clone();
+        let tag = self.core.tag;
+        let (core, lane) = self.parts(lane)?;
+        let lane_no = lane.no;
+        let tail = lane.current(core)?;
+        let (blob_dir, log_path) = (tail.blob_dir(), tail.log_path());
+        let mut voids = Vec::new();
+        let mut there = Vec::new();
+        for c in coming {
+            let part = tail.part_path(c.index);
+            match place(&*fs, c, &part, &tail.blob_path(c.index)) {
+                Ok(source_left) => there.push((c, source_left)),
+                Err(error) => {
+                    let void = Record::Void { index: c.index };
+                    frame::encode(&void, &mut voids).map_err(SpoolError::io("write", &log_path))?;
+                    answer(answers, c.at, Err(error));
+                }
+            }
+        }
+        if let Some(index) = tail.index.as_mut().filter(|_| !voids.is_empty()) {
+            // Durable with the next flush of the log, before which no batch
+            // can claim that this one is finished.
+            let voided = core.appended(index.log.append(&voids), &log_path);
+            // Half a batch is in place and the log does not say which half:
+            // only a fresh look at the disk can tell.
+            voided.map_err(|error| core.poison(error))?;
+        }
+        core.synced(fs.sync_dir(&blob_dir), &blob_dir)?;
+        let_sources_go(&*fs, &there);
+        for (c, _) in there {
+            if let Some(index) = tail.index.as_mut() {
+                index.set(c.index, State::Waiting, None);
+            }
+            tail.waiting.add(c.taking.expect.size);
+            let id = EntryId {
+                tag,
+                lane: lane_no,
+                segment: tail.no,
+                index: c.index,
+            };
+            answer(answers, c.at, Ok(id));
+        }
+        for c in coming.iter().filter(|c| c.origin == Origin::Copied) {
+            let taken = answers.get(c.at).is_some_and(|a| matches!(a, Some(Ok(_))));
+            if let Some(seen) = lane.seen.as_mut().filter(|_| taken) {
+                seen.insert(
+                    &c.taking.path,
+                    c.taking.expect.size,
+                    c.taking.expect.mtime_ns,
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn answer(
+    answers: &mut [Option<Result<EntryId, TakeError>>],
+    at: usize,
+    result: Result<EntryId, TakeError>,
+) {
+    if let Some(slot) = answers.get_mut(at) {
+        *slot = Some(result);
+    }
+}
+
+/// The frames of a batch, and where each add record stands in them.
+fn intents(coming: &[Incoming<'_>], done: u16, queued_ns: i64) -> io::Result<(Vec<u8>, Vec<u64>)> {
+    let mut bytes = Vec::new();
+    let mut offsets = Vec::with_capacity(coming.len());
+    frame::encode(&Record::Batch { done }, &mut bytes)?;
+    for c in coming {
+        offsets.push(bytes.len() as u64);
+        let source = match c.origin {
+            Origin::Moved => c.taking.source.as_os_str().as_bytes().to_vec(),
+            _ => Vec::new(),
+        };
+        let add = Add {
+            index: c.index,
+            path: c.taking.path.clone(),
+            size: c.taking.expect.size,
+            mtime_ns: c.taking.expect.mtime_ns,
+            queued_ns,
+            origin: c.origin,
+            source,
+        };
+        frame::encode(&Record::Add(add), &mut bytes)?;
+    }
+    Ok((bytes, offsets))
+}
+
+/// Renames what came in to its place. `true` when the source is still to be
+/// removed.
+fn place(fs: &dyn Fs, c: &Incoming<'_>, part: &Path, blob: &Path) -> Result<bool, TakeError> {
+    if c.origin != Origin::Renamed {
+        fs.rename(part, blob).map_err(TakeError::source_error)?;
+        return Ok(c.origin == Origin::Moved);
+    }
+    match fs.rename(&c.taking.source, blob) {
+        // One device number, and still not one filesystem: a bind mount.
+        Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
+            copy(fs, c.taking, part)?;
+            fs.rename(part, blob).map_err(TakeError::source_error)?;
+            Ok(true)
+        }
+        // An error that came after the deed: the file is here, and nowhere else.
+        Err(_) if fs.meta(blob).is_ok() => Ok(false),
+        renamed => renamed.map(|()| false).map_err(TakeError::source_error),
+    }
+}
+
+/// Removes the sources of copies, and makes it durable that sources are gone.
+/// Where that fails a file may come back and be delivered once more under the
+/// same name; its entry is safe all the same.
+fn let_sources_go(fs: &dyn Fs, there: &[(&Incoming<'_>, bool)]) {
+    let mut dirs = BTreeSet::new();
+    for (c, source_left) in there {
+        let source = &c.taking.source;
+        if *source_left && let Err(e) = fs.unlink(source) {
+            log::warn!("cannot remove {} after it was taken: {e}", source.display());
+        }
+        if c.taking.how == How::Move {
+            dirs.extend(source.parent());
+        }
+    }
+    for dir in dirs {
+        if let Err(e) = fs.sync_dir(dir) {
+            log::debug!("cannot flush {}: {e}", dir.display());
+        }
+    }
+}
+
+/// Copies a source durably to `part`, if it is and stays the file expected.
+fn copy(fs: &dyn Fs, taking: &Taking, part: &Path) -> Result<(), TakeError> {
+    let from = fs.open(&taking.source).map_err(TakeError::source_error)?;
+    let copied = (|| {
+        let to = fs.create(part, Create::Keep)?;
+        to.set_len(0)?;
+        let mut chunk = vec![0; COPY_CHUNK];
+        let mut at = 0;
+        loop {
+            let got = from.read_at(&mut chunk, at)?;
+            if got == 0 || at > taking.expect.size {
+                break;
+            }
+            to.write_at(chunk.get(..got).unwrap_or_default(), at)?;
+            at += got as u64;
+        }
+        to.sync()?;
+        Ok((at, from.meta()?))
+    })();
+    let checked = match copied {
+        Ok((size, meta)) if size == taking.expect.size && is_same(&meta, &taking.expect) => Ok(()),
+        Ok(_) => Err(TakeError::Changed),
+        Err(e) => Err(TakeError::source_error(e)),
+    };
+    if checked.is_err() {
+        // If it stays, the next copy overwrites it or the next start removes it.
+        let _best_effort = fs.unlink(part);
+    }
+    checked
+}
+
+/// Whether a file is still the one that was looked at.
+pub(super) fn is_same(now: &Meta, expect: &Meta) -> bool {
+    (now.dev, now.ino, now.size, now.mtime_ns)
+        == (expect.dev, expect.ino, expect.size, expect.mtime_ns)
+}
+
+/// Checks one file before anything is done with it.
+pub(super) fn check(fs: &dyn Fs, taking: &Taking) -> Result<(), TakeError> {
+    if !is_uploadable(&taking.path) {
+        return Err(TakeError::BadName);
+    }
+    let meta = fs.meta(&taking.source).map_err(TakeError::source_error)?;
+    match meta.kind {
+        Kind::File if is_same(&meta, &taking.expect) => Ok(()),
+        Kind::File => Err(TakeError::Changed),
+        _ => Err(TakeError::NotAFile),
+    }
+}
+
+/// Whether a path can be sent in an FTP command and stays below its directory.
+fn is_uploadable(path: &[u8]) -> bool {
+    let part = |p: &[u8]| !p.is_empty() && p != b"." && p != b".." && p.len() <= NAME_MAX;
+    path.len() <= PATH_MAX
+        && !path.iter().any(|b| b"\r\n\0".contains(b))
+        && path.split(|&b| b == b'/').all(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_do_harm_are_refused() {
+        let long = [b'a'; 256];
+        for bad in [
+            &b""[..],
+            b"/a",
+            b"a/",
+            b"a//b",
+            b".",
+            b"a/../b",
+            b"a\rb",
+            b"a\nb",
+            b"a\0b",
+            &long,
+        ] {
+            assert!(!is_uploadable(bad), "{}", bad.escape_ascii());
+        }
+        for good in [
+            &b"a"[..],
+            b"-rf",
+            b"a b/c",
+            b"\xff\xfe",
+            b"..a",
+            &long[..255],
+        ] {
+            assert!(is_uploadable(good), "{}", good.escape_ascii());
+        }
+    }
+}

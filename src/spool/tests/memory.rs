@@ -1,0 +1,340 @@
+//! A disk in memory that loses what was not flushed.
+//!
+//! Each file has its content as seen and as stored, each directory likewise its
+//! names. A power cut leaves what was stored; what was not is kept or lost, one
+//! by one, as the seed decides. Every call is counted, and the power can be cut
+//! at any of them.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
+
+#[derive(Clone, Default)]
+struct Data {
+    now: Vec<u8>,
+    stored: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Disk {
+    /// Contents by inode number.
+    files: BTreeMap<u64, Data>,
+    /// Names as seen: inode number, or 0 for a directory.
+    now: BTreeMap<PathBuf, u64>,
+    /// Names as stored.
+    stored: BTreeMap<PathBuf, u64>,
+    next_ino: u64,
+    calls: u64,
+    cut_at: Option<u64>,
+    fail_sync: bool,
+    room: Option<u64>,
+    locked: bool,
+}
+
+/// A disk in memory.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryFs(Arc<Mutex<Disk>>);
+
+fn gone() -> io::Error {
+    io::Error::other("the power is out")
+}
+
+impl MemoryFs {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap()
+    }
+
+    /// A call that changes something: counted, and refused after the cut.
+    fn write(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let mut disk = self.disk();
+        disk.calls += 1;
+        if disk.cut_at.is_some_and(|at| disk.calls > at) {
+            return Err(gone());
+        }
+        Ok(disk)
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.disk().calls
+    }
+
+    /// Lets the power fail after so many more changes.
+    pub(crate) fn cut_after(&self, calls: u64) {
+        let mut disk = self.disk();
+        disk.cut_at = Some(disk.calls + calls);
+    }
+
+    /// Makes all flushes fail, or succeed again.
+    pub(crate) fn fail_sync(&self, fail: bool) {
+        self.disk().fail_sync = fail;
+    }
+
+    /// Sets how many bytes are free.
+    pub(crate) fn set_room(&self, room: u64) {
+        self.disk().room = Some(room);
+    }
+
+    /// The power comes back: what was not stored is lost, or not, by `coin`.
+    pub(crate) fn restart(&self, coin: &mut dyn FnMut() -> bool) {
+        let mut disk = self.disk();
+        let disk = &mut *disk;
+        disk.cut_at = None;
+        disk.locked = false;
+        // One renaming is one step of the filesystem's journal: kept or lost
+        // as a whole, and the steps are kept in order.
+        if !coin() {
+            disk.now = disk.stored.clone();
+        }
+        disk.stored = disk.now.clone();
+        for data in disk.files.values_mut() {
+            if data.now != data.stored && !coin() {
+                // Half of it may have been written.
+                let common = data.stored.len().min(data.now.len());
+                let mut left = data.stored.clone();
+                if coin() && data.now.len() > common {
+                    let extra = (data.now.len() - common) / 2;
+                    left.extend_from_slice(&data.now[common..common + extra]);
+                }
+                data.now = left;
+            }
+            data.stored = data.now.clone();
+        }
+    }
+
+    /// Writes a file as a producer does, durably.
+    pub(crate) fn put(&self, path: &str, content: &[u8]) -> Meta {
+        let file = self.create(Path::new(path), Create::New).unwrap();
+        file.write_at(content, 0).unwrap();
+        file.sync().unwrap();
+        self.sync_dir(Path::new(path).parent().unwrap()).unwrap();
+        file.meta().unwrap()
+    }
+
+    pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
+        let disk = self.disk();
+        let ino = disk.now.get(path)?;
+        disk.files.get(ino).map(|data| data.now.clone())
+    }
+
+    /// Changes a byte behind everybody's back.
+    pub(crate) fn rot(&self, path: &Path, at: usize) {
+        let mut disk = self.disk();
+        let ino = disk.now[path];
+        let data = disk.files.get_mut(&ino).unwrap();
+        data.now[at] ^= 0x55;
+        data.stored = data.now.clone();
+    }
+}
+
+struct MemoryFile {
+    fs: MemoryFs,
+    ino: u64,
+}
+
+/// An open file with some content.
+pub(crate) fn file_with(content: &[u8]) -> Box<dyn File> {
+    let fs = MemoryFs::default();
+    let file = fs.create(Path::new("f"), Create::New).unwrap();
+    file.write_at(content, 0).unwrap();
+    file
+}
+
+impl File for MemoryFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let disk = self.fs.disk();
+        let data = &disk.files[&self.ino].now;
+        let from = data.len().min(offset as usize);
+        let got = buf.len().min(data.len() - from);
+        buf[..got].copy_from_slice(&data[from..from + got]);
+        Ok(got)
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut disk = self.fs.write()?;
+        let now = &mut disk.files.get_mut(&self.ino).unwrap().now;
+        let end = offset as usize + data.len();
+        now.resize(now.len().max(end), 0);
+        now[offset as usize..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        Ok(meta_of(&self.fs.disk(), self.ino))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut disk = self.fs.write()?;
+        disk.files
+            .get_mut(&self.ino)
+            .unwrap()
+            .now
+            .resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.fs.write()?;
+        let fail = disk.fail_sync;
+        let data = disk.files.get_mut(&self.ino).unwrap();
+        if fail {
+            data.now = data.stored.clone();
+            return Err(io::Error::other("input/output error"));
+        }
+        data.stored = data.now.clone();
+        Ok(())
+    }
+}
+
+fn meta_of(disk: &Disk, ino: u64) -> Meta {
+    Meta {
+        kind: if ino == 0 { Kind::Dir } else { Kind::File },
+        dev: 1,
+        ino,
+        size: disk.files.get(&ino).map_or(0, |data| data.now.len() as u64),
+        mtime_ns: ino as i64,
+        ctime_ns: ino as i64,
+        mode: 0,
+        nlink: 1,
+    }
+}
+
+impl MemoryFs {
+    fn find(&self, path: &Path) -> io::Result<u64> {
+        let found = self.disk().now.get(path).copied();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Fs for MemoryFs {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let ino = self.find(path)?;
+        Ok(Box::new(MemoryFile {
+            fs: self.clone(),
+            ino,
+        }))
+    }
+
+    fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>> {
+        match (self.find(path), create) {
+            (Ok(_), Create::New) => Err(io::ErrorKind::AlreadyExists.into()),
+            (Ok(ino), Create::Keep) => Ok(Box::new(MemoryFile {
+                fs: self.clone(),
+                ino,
+            })),
+            (Err(_), _) => {
+                let mut disk = self.write()?;
+                disk.next_ino += 1;
+                let ino = disk.next_ino;
+                disk.files.insert(ino, Data::default());
+                disk.now.insert(path.to_owned(), ino);
+                Ok(Box::new(MemoryFile {
+                    fs: self.clone(),
+                    ino,
+                }))
+            }
+        }
+    }
+
+    fn meta(&self, path: &Path) -> io::Result<Meta> {
+        let ino = self.find(path)?;
+        Ok(meta_of(&self.disk(), ino))
+    }
+
+    fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {
+        self.find(path)?;
+        let names: Vec<OsString> = {
+            let disk = self.disk();
+            let below = disk.now.keys().filter(|p| p.parent() == Some(path));
+            below
+                .filter_map(|p| p.file_name().map(Into::into))
+                .collect()
+        };
+        for name in names {
+            if !each(DirEntry { name, kind: None }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.write()?;
+        match disk.now.contains_key(path) {
+            true => Err(io::ErrorKind::AlreadyExists.into()),
+            false => {
+                disk.now.insert(path.to_owned(), 0);
+                Ok(())
+            }
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let ino = self.find(from)?;
+        let mut disk = self.write()?;
+        disk.now.remove(from);
+        disk.now.insert(to.to_owned(), ino);
+        Ok(())
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.find(path)?;
+        self.write()?.now.remove(path);
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.unlink(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.write()?;
+        if disk.fail_sync {
+            return Err(io::Error::other("input/output error"));
+        }
+        let _ = path;
+        disk.stored = disk.now.clone();
+        Ok(())
+    }
+
+    fn sync_fs(&self, path: &Path) -> io::Result<()> {
+        self.sync_dir(path)?;
+        self.disk()
+            .files
+            .values_mut()
+            .for_each(|data| data.stored = data.now.clone());
+        Ok(())
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let free = self.disk().room.unwrap_or(1 << 40);
+        Ok(Space {
+            total: 1 << 41,
+            free,
+        })
+    }
+
+    fn lock(&self, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let mut disk = self.write()?;
+        if std::mem::replace(&mut disk.locked, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Unlock(self.clone())))
+    }
+
+    fn writers(&self, _: &Path) -> io::Result<Writers> {
+        Ok(Writers::None)
+    }
+}
+
+struct Unlock(MemoryFs);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        self.0.disk().locked = false;
+    }
+}

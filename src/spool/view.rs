@@ -1,0 +1,331 @@
+//! Looking into the spool.
+
+use crate::sys::{File, Wall};
+
+use super::ledger::{Proof, Receipt};
+use super::record::Origin;
+use super::segment::{Segment, State, Tally};
+use super::{EntryId, Spool, SpoolError};
+
+/// One finished version of one file, on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, and its place in the order of taking.
+    pub id: EntryId,
+    /// The watch that it came from.
+    pub lane: String,
+    /// The path below the watched directory; bytes.
+    pub path: Vec<u8>,
+    /// Bytes of content, as the blob has them now.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Wall clock at the taking.
+    pub queued: Wall,
+    /// Refusals by a healthy server.
+    pub attempts: u32,
+    /// What the server said last.
+    pub last_error: Option<String>,
+    /// Waiting or dead.
+    pub standing: Standing,
+    /// How its bytes came here.
+    pub origin: Origin,
+    /// Its size when it was taken.
+    pub(super) queued_size: u64,
+}
+
+/// Whether an entry is to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is.
+    Waiting,
+    /// A dead letter: only when a person asks.
+    Dead,
+}
+
+/// Which entries of a lane come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Those that were taken first.
+    #[default]
+    Oldest,
+    /// Those that were taken last.
+    Newest,
+}
+
+/// One lane at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneStats {
+    /// The watch.
+    pub name: String,
+    /// What is waiting.
+    pub waiting: Tally,
+    /// Dead letters.
+    pub dead: Tally,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// About when its oldest entry was queued: exact for the first in its
+    /// segment, never later than that.
+    pub oldest: Option<Wall>,
+}
+
+/// The spool at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// What is waiting, in all lanes.
+    pub waiting: Tally,
+    /// Dead letters, in all lanes.
+    pub dead: Tally,
+    /// Each lane.
+    pub lanes: Vec<LaneStats>,
+}
+
+impl Entry {
+    /// A receipt that says that the entry left without being delivered.
+    #[must_use]
+    pub fn receipt(&self, time_ns: i64, proof: Proof) -> Receipt {
+        Receipt {
+            id: Some(self.id),
+            time_ns,
+            watch: self.lane.clone(),
+            path: self.path.clone(),
+            server: String::new(),
+            remote: Vec::new(),
+            size: self.size,
+            proof,
+            attempts: self.attempts,
+            sent_bytes: 0,
+            seconds: 0.0,
+        }
+    }
+}
+
+impl Spool {
+    /// The next waiting entries of a lane, `most` at most, without those that
+    /// `skip` names (because they are being uploaded).
+    ///
+    /// # Errors
+    /// What the disk says. A lane that does not exist has no entries.
+    pub fn window(
+        &mut self,
+        lane: &str,
+        order: Order,
+        most: usize,
+        skip: &dyn Fn(EntryId) -> bool,
+    ) -> Result<Vec<Entry>, SpoolError> {
+        let mut window = Vec::new();
+        if most == 0 {
+            return Ok(window);
+        }
+        self.walk(lane, order, false, &mut |spool, id| {
+            if !skip(id)
+                && let Some(entry) = spool.read_or_drop(id)?
+            {
+                window.push(entry);
+            }
+            Ok(window.len() < most)
+        })?;
+        Ok(window)
+    }
+
+    /// Calls `each` for every entry, waiting or dead, lane by lane in the
+    /// order of taking, until it answers `false`.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn list(&mut self, each: &mut dyn FnMut(&Entry) -> bool) -> Result<(), SpoolError> {
+        let lanes: Vec<String> = self.lanes.keys().cloned().collect();
+        let mut go_on = true;
+        for lane in lanes {
+            self.visit(&lane, &mut |_, entry| {
+                go_on = each(entry);
+                go_on
+            })?;
+            if !go_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`SpoolError::UnknownEntry`], and what the disk says.
+    pub fn entry(&mut self, id: EntryId) -> Result<Entry, SpoolError> {
+        self.read_entry(id)
+    }
+
+    /// The bytes of an entry.
+    ///
+    /// # Errors
+    /// [`SpoolError::UnknownEntry`], and what the disk says.
+    pub fn open_blob(&self, id: EntryId) -> Result<Box<dyn File>, SpoolError> {
+        let (_, segment) = self.locate(id).ok_or(SpoolError::UnknownEntry(id))?;
+        let path = segment.blob_path(id.index);
+        self.core
+            .fs
+            .open(&path)
+            .map_err(SpoolError::io("open", &path))
+    }
+
+    /// The spool at a glance, without touching the disk.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let lanes: Vec<LaneStats> = self
+            .lanes
+            .iter()
+            .map(|(name, lane)| LaneStats {
+                name: name.clone(),
+                waiting: lane.waiting(),
+                dead: lane.dead(),
+                paused: lane.paused,
+                oldest: lane.oldest_ns().map(Wall),
+            })
+            .collect();
+        let sum =
+            |of: fn(&LaneStats) -> Tally| lanes.iter().map(of).fold(Tally::default(), Tally::plus);
+        Stats {
+            waiting: sum(|lane| lane.waiting),
+            dead: sum(|lane| lane.dead),
+            lanes,
+        }
+    }
+
+    /// How many entries of a lane are waiting.
+    #[must_use]
+    pub fn lane_waiting(&self, lane: &str) -> u64 {
+        self.lanes.get(lane).map_or(0, |lane| lane.waiting().files)
+    }
+
+    /// Calls `each` for every receipt since a time, oldest first, until it
+    /// answers `false`.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn history(
+        &self,
+        since: Option<Wall>,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> Result<(), SpoolError> {
+        let from = since.map_or(i64::MIN, |since| since.0);
+        self.ledger
+            .history(&*self.core.fs, &mut |r| r.time_ns < from || each(r))
+            .map_err(SpoolError::io("read", &self.core.dir.join("ledger")))
+    }
+
+    pub(super) fn visit(
+        &mut self,
+        lane: &str,
+        each: &mut dyn FnMut(State, &Entry) -> bool,
+    ) -> Result<(), SpoolError> {
+        self.walk(lane, Order::Oldest, true, &mut |spool, id| {
+            Ok(match spool.read_or_drop(id)? {
+                Some(entry) if entry.standing == Standing::Dead => each(State::Dead, &entry),
+                Some(entry) => each(State::Waiting, &entry),
+                None => true,
+            })
+        })
+    }
+
+    /// Walks the entries of a lane, one segment in memory at a time.
+    fn walk(
+        &mut self,
+        lane: &str,
+        order: Order,
+        dead_too: bool,
+        each: &mut dyn FnMut(&mut Spool, EntryId) -> Result<bool, SpoolError>,
+    ) -> Result<(), SpoolError> {
+        let Some(found) = self.lanes.get(lane) else {
+            return Ok(());
+        };
+        let lane_no = found.no;
+        let has = |s: &&Segment| s.waiting.files > 0 || (dead_too && s.dead.files > 0);
+        let mut numbers: Vec<u32> = found.segments.values().filter(has).map(|s| s.no).collect();
+        if order == Order::Newest {
+            numbers.reverse();
+        }
+        for no in numbers {
+            let tag = self.core.tag;
+            let (core, lane) = self.parts(lane)?;
+            let Some(segment) = lane.segments.get_mut(&no) else {
+                continue;
+            };
+            let index = core.load(lane_no, segment)?;
+            let wanted = |state| state == State::Waiting || (dead_too && state == State::Dead);
+            let mut at: Vec<u16> = (0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX))
+                .filter(|&at| wanted(index.state(at)))
+                .collect();
+            if order == Order::Newest {
+                at.reverse();
+            }
+            for index in at {
+                let id = EntryId {
+                    tag,
+                    lane: lane_no,
+                    segment: no,
+                    index,
+                };
+                if !each(self, id)? {
+                    self.unload();
+                    return Ok(());
+                }
+            }
+            self.unload();
+        }
+        Ok(())
+    }
+
+    /// Reads an entry; one whose record or blob went bad is skipped, said so,
+    /// and weighed anew at the next start.
+    fn read_or_drop(&mut self, id: EntryId) -> Result<Option<Entry>, SpoolError> {
+        match self.read_entry(id) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(SpoolError::UnknownEntry(_)) => Ok(None),
+            Err(error @ SpoolError::Io { .. }) => {
+                log::warn!("entry {id}: {error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_entry(&mut self, id: EntryId) -> Result<Entry, SpoolError> {
+        let unknown = || SpoolError::UnknownEntry(id);
+        let name = self.locate(id).ok_or_else(unknown)?.0.to_owned();
+        let (core, lane) = self.parts(&name)?;
+        let segment = lane.segments.get_mut(&id.segment).ok_or_else(unknown)?;
+        let (log, blob) = (segment.log_path(), segment.blob_path(id.index));
+        let index = core.load(id.lane, segment)?;
+        let standing = match index.state(id.index) {
+            State::Waiting => Standing::Waiting,
+            State::Dead => Standing::Dead,
+            _ => return Err(unknown()),
+        };
+        let add = index
+            .add_of(id.index)
+            .map_err(SpoolError::io("read", &log))?;
+        let (attempts, last_error) = index
+            .note_of(id.index)
+            .map_err(SpoolError::io("read", &log))?;
+        let meta = core
+            .fs
+            .meta(&blob)
+            .map_err(SpoolError::io("look at", &blob))?;
+        // A writer may have gone on with a file that was renamed in.
+        let renamed = matches!(add.origin, Origin::Renamed | Origin::Recovered);
+        Ok(Entry {
+            id,
+            lane: name,
+            path: add.path,
+            size: if renamed { meta.size } else { add.size },
+            mtime_ns: if renamed { meta.mtime_ns } else { add.mtime_ns },
+            queued: Wall(add.queued_ns),
+            attempts,
+            last_error,
+            standing,
+            origin: add.origin,
+            queued_size: add.size,
+        })
+    }
+}

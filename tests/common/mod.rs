@@ -1,0 +1,39 @@
+//! What the tests share: servers, the bad link, the built binary, trees.
+
+// Each test crate uses a part of this.
+#![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "../proxy/mod.rs"]
+pub mod proxy;
+#[path = "../servers/mod.rs"]
+pub mod servers;
+
+mod agent;
+mod tree;
+
+pub use agent::{Agent, Output, edgespool, server_section};
+pub use tree::{Tree, content};
+
+use std::time::{Duration, Instant};
+
+/// Waits until a condition holds; panics with `what` when it takes longer than
+/// any machine needs. Never used to measure.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "waited {WAIT_MAX:?} in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The longest wait for anything.
+pub const WAIT_MAX: Duration = Duration::from_secs(120);
