@@ -10,7 +10,9 @@ use std::fs;
 
 use common::{Agent, Output};
 use edgespool::spool::{EntryId, How, Options, Proof, Settlement, Spool, Taking};
-use edgespool::sys::Sys;
+use edgespool::status::report::{CurrentReport, Report};
+use edgespool::status::{Answer, Request, Response, bind, serve};
+use edgespool::sys::{LocalFuture, Sys};
 use serde_json::Value;
 
 /// A spool with three entries: `a` waits, `b/c` is a dead letter, and `d` was
@@ -268,4 +270,50 @@ fn a_broken_config_is_said_so_by_every_command() {
         let said = format!("{}{}", output.stdout, output.stderr);
         assert!(said.contains("nonsense"), "{output:?}");
     }
+}
+
+/// An agent that is uploading `a`, and does whatever it is told.
+struct Busy;
+
+impl Answer for Busy {
+    fn answer(&self, request: Request) -> LocalFuture<'_, Response> {
+        let mut report = Report {
+            state: "running".into(),
+            ..Report::default()
+        };
+        report.current.push(CurrentReport {
+            watch: "camera".into(),
+            path: "a".into(),
+            size: 12,
+            sent: 6,
+        });
+        Box::pin(async move {
+            match request {
+                Request::Status => Response::with(serde_json::to_value(report).unwrap()),
+                Request::Drop { .. } => Response::refused("it is being uploaded"),
+                other => Response::done(format!("told: {other:?}")),
+            }
+        })
+    }
+}
+
+#[test]
+fn a_running_agent_is_asked() {
+    let (agent, ids) = world();
+    let socket = agent.spool().join("control.sock");
+    let id = ids["a"].to_string();
+    smol::block_on(async {
+        let listener = bind(&socket).unwrap();
+        let serving = async { serve(&listener, &Busy).await };
+        let asking = smol::unblock(move || {
+            assert_eq!(states(&agent)[0], state("a", "uploading"));
+            let status = agent.command(&["status"]).expect(0).stdout;
+            assert!(status.contains("camera: a, 50 % of 12 B"), "{status}");
+            let flushed = agent.command(&["queue", "flush", "camera"]).expect(0);
+            assert!(flushed.stdout.starts_with("told: Flush"), "{flushed:?}");
+            let refused = agent.command(&["queue", "drop", &id]).expect(1);
+            assert!(refused.stderr.contains("it is being uploaded"));
+        });
+        smol::future::or(serving, asking).await;
+    });
 }

@@ -51,7 +51,7 @@ impl Default for Outcome {
 #[must_use]
 pub fn main() -> Exit {
     let cli = Cli::parse();
-    logging::start(LevelFilter::Info, cli.verbose);
+    logging::start(log_level(&cli.command), cli.verbose);
     let sys = match Sys::os() {
         Ok(sys) => sys,
         Err(e) => {
@@ -72,6 +72,18 @@ pub fn main() -> Exit {
         Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
         Command::Queue(args) => in_context(&sys, file, |c, out| queue::run(c, &args, out)),
         Command::History(args) => in_context(&sys, file, |c, out| history::run(c, &args, out)),
+    }
+}
+
+/// What goes to the log without `-v`: the results of these commands are on
+/// stdout, and only what is wrong besides belongs on stderr.
+fn log_level(command: &Command) -> LevelFilter {
+    match command {
+        Command::Check(_)
+        | Command::Init(_)
+        | Command::Status(_)
+        | Command::Queue(_)
+        | Command::History(_) => LevelFilter::Warn,
     }
 }
 

@@ -24,7 +24,10 @@ pub(super) fn safe(bytes: &[u8]) -> String {
 
 /// Whole seconds in their two largest units.
 pub(super) fn span(seconds: u64) -> String {
-    format_span(Duration::from_secs(seconds))
+    match seconds {
+        0 => "0s".to_owned(),
+        seconds => format_span(Duration::from_secs(seconds)),
+    }
 }
 
 /// `1 file`, `2 files`.

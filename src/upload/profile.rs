@@ -89,8 +89,8 @@ pub struct Profile {
     pub no_mtime: bool,
     /// Renaming is refused.
     pub no_rename: bool,
-    /// The greeting, cut to one line, to show.
-    pub greeting: String,
+    /// What the server calls itself, to show.
+    pub software: String,
 }
 
 impl Profile {
@@ -150,7 +150,7 @@ mod tests {
             data: Some(DataMode::Pasv),
             resuming: Resuming::Appe,
             tickets_run_out: true,
-            greeting: "220 hello".to_owned(),
+            software: "vsftpd".to_owned(),
             ..Profile::default()
         };
         assert_eq!(Profile::decode(&profile.encode()), profile);
