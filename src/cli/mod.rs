@@ -79,6 +79,7 @@ pub fn main() -> Exit {
 /// stdout, and only what is wrong besides belongs on stderr.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
+        Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
         Command::Check(_)
         | Command::Init(_)
         | Command::Status(_)
