@@ -28,7 +28,7 @@ impl Agent {
             Ok(listener) => {
                 let agent = self.clone();
                 let serving = async move { status::serve(&listener, &*agent).await };
-                self.tasks.spawn(serving).detach();
+                self.spawn(serving);
             }
             Err(e) => log::warn!(
                 "control socket {}: {e} (status and queue will not reach this agent)",
@@ -36,12 +36,10 @@ impl Agent {
             ),
         }
         for lane in 0..self.setup.lanes.len() {
-            self.tasks
-                .spawn(self.clone().watch_lane(LaneId(lane)))
-                .detach();
+            self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
-        self.tasks.spawn(self.clone().settle_all()).detach();
-        self.tasks.spawn(self.clone().move_floor()).detach();
+        self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().move_floor());
         self.drive(&|| false).await;
         self.finish().await
     }
@@ -49,7 +47,7 @@ impl Agent {
     /// One round: takes what is ready, uploads everything, and ends. A server
     /// that is away is tried for `patience` after the last thing that went well.
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
-        self.tasks.spawn(self.clone().settle_all()).detach();
+        self.spawn(self.clone().settle_all());
         let scanning = async {
             for lane in 0..self.setup.lanes.len() {
                 if let Err(e) = self.scan_lane(LaneId(lane)).await {
@@ -129,7 +127,7 @@ impl Agent {
                 };
                 self.transfers.borrow_mut().insert(session, transfer);
                 let task = self.clone().session(session, server, receiver);
-                self.tasks.spawn(task).detach();
+                self.spawn(task);
             }
             Action::Assign(assignment) => {
                 if !sessions.order(assignment) {

@@ -129,7 +129,7 @@ fn with_agent<F: Future<Output = Exit>>(
                 return Exit::Failed;
             }
         };
-        match Agent::open(sys, setup, tasks.clone()).await {
+        match Agent::open(sys, setup, &tasks).await {
             Ok(agent) => work(agent, signals).await,
             Err(e) => {
                 complain(&describe(&e));
