@@ -21,7 +21,7 @@ fn a_file_reaches_a_real_server_over_tls() {
     println!("$ edgespool send --ca-file ca.pem photo.jpg {url}");
     let sent = Command::new(env!("CARGO_BIN_EXE_edgespool"))
         .current_dir(dir.path())
-        .env("EDGESPOOL_PASSWORD", &server.password)
+        .env("EDGESPOOL_PASSWORD", server.password)
         .args(["send", "--ca-file", "ca.pem", "photo.jpg", &url])
         .status()
         .unwrap();

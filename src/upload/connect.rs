@@ -80,7 +80,7 @@ impl Server {
         let mut profile = self.profile.borrow_mut();
         change(&mut profile);
         if *profile != before {
-            log::info!("{}: learned {:?}", self.options.name, *profile);
+            log::debug!("{}: learned {:?}", self.options.name, *profile);
             self.learned.set(true);
         }
     }
