@@ -206,7 +206,7 @@ impl Session {
         }
     }
 
-    /// What is there is not a prefix of ours: start anew.
+    /// What is there is not ours: start anew, unless it is just the beginning.
     fn differs(&self, entry: &mut Entry, message: &str) -> Fault {
         entry.restart = true;
         let failure = Failure::new(Class::Data, Step::Verify, &entry.subject(), message);

@@ -27,7 +27,8 @@ pub(super) struct Entry {
     pub(super) last: RemotePath,
     /// Ask what is there before anything is sent.
     pub(super) look: bool,
-    /// What is there is not to be trusted as a prefix.
+    /// A check found other bytes than ours. If all of the file is there, it is
+    /// uploaded anew; a shorter one was cut, and the next check tells.
     pub(super) restart: bool,
     /// Bytes put on data connections.
     pub(super) sent: u64,
@@ -215,7 +216,7 @@ impl Session {
         }
         let resuming = self.resuming();
         let mut plan = plan(temporary, last, entry.job.size, resuming);
-        if entry.restart && !matches!(plan, Plan::Store) {
+        if std::mem::take(&mut entry.restart) && plan == Plan::Complete {
             plan = Plan::Restart;
         }
         match plan {
@@ -230,7 +231,6 @@ impl Session {
                 // A file that cannot be deleted may still be overwritten.
                 let command = Command::Dele(entry.temporary.as_bytes().to_vec());
                 self.call(Step::Delete, &command).await?;
-                entry.restart = false;
                 plan = Plan::Store;
             }
             Plan::Store | Plan::Continue(_) | Plan::Append(_) => {}
@@ -380,8 +380,8 @@ const TRIES_MAX: u32 = 6;
 /// Names tried with `if_exists = "keep-both"`.
 const NUMBERED_NAMES_MAX: u32 = 200;
 
-/// An upload of more than this into a directory that may be missing waits for
-/// the 150, so that no metered byte is sent in vain.
+/// An upload of more than this into a directory that may be missing, or of the
+/// rest of a file, waits for the 150, so that no metered byte is sent in vain.
 pub(super) const EAGER_BYTES_MAX: u64 = 64 << 10;
 
 /// What a server's hash command gets on top of the stall time: 4 MB a second.

@@ -124,7 +124,10 @@ impl Session {
         let (file, pool) = (entry.job.content.clone(), self.sys.pool.clone());
         let mut source = Source::new(file, pool, range, chunk_len, hasher);
         let wire = RefCell::new(wire);
-        let cautious = entry.job.size > EAGER_BYTES_MAX && !self.directory_is_known(&entry.last);
+        // vsftpd locks what it stores: while the session of a link that died
+        // silently holds a file, the STOR that goes on with it stays unanswered.
+        let may_wait = offset > 0 || !self.directory_is_known(&entry.last);
+        let cautious = entry.job.size.saturating_sub(offset) > EAGER_BYTES_MAX && may_wait;
         let upload = Upload {
             wire: &wire,
             source: &mut source,
