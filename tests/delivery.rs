@@ -51,6 +51,8 @@ fn all_sorts(kind: Kind) -> Tree {
     if takes_any_bytes(kind) {
         add(b"latin-\xe9t\xe9.txt", 24);
         add(b"\xfc\xfe/\xfe", 25);
+        // Telnet's IAC, which some servers want doubled and some do not.
+        add(b"\xff\xfe/\xff\xff\xf4", 26);
     }
     // Pure-FTPd replaces it.
     if kind != Kind::PureFtpd {
@@ -78,7 +80,31 @@ fn each_way(kind: Kind) {
         );
         sent.assert_same(&Tree::read(&server.root()));
         Tree::default().assert_same(&Tree::read(&agent.watched()));
+        assert_receipts(&agent, &sent, &server);
     }
+}
+
+/// Panics unless the ledger has one receipt for each file, with proof.
+fn assert_receipts(agent: &Agent, sent: &Tree, server: &Server) {
+    let history = agent.command(&["history", "--json"]).expect(0).stdout;
+    let mut sizes: Vec<u64> = sent.0.values().map(|bytes| bytes.len() as u64).collect();
+    let mut receipts = Vec::new();
+    for line in history.lines() {
+        let receipt: serde_json::Value = serde_json::from_str(line).unwrap();
+        // Only ProFTPD has hash commands; an empty file needs no hash.
+        let (size, sent) = (&receipt["size"], &receipt["sent_bytes"]);
+        let (size, sent) = (size.as_u64().unwrap(), sent.as_u64().unwrap());
+        let hashed = server.kind == Kind::Proftpd && size > 0;
+        let proof = if hashed { "hash" } else { "size" };
+        assert_eq!(receipt["proof"], proof, "{server:?}: {line}");
+        // Small files are sent before it is known that a directory is missing.
+        let most = if size < 64 << 10 { 2 * size } else { size };
+        assert!((size..=most).contains(&sent), "{server:?}: {line}");
+        receipts.push(size);
+    }
+    sizes.sort_unstable();
+    receipts.sort_unstable();
+    assert_eq!(receipts, sizes, "{server:?}");
 }
 
 #[test]

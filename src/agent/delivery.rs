@@ -136,6 +136,9 @@ impl LaneFeed {
             .borrow_mut()
             .entry_failed(&failed, &agent.moment(), random);
         agent.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
+        if failure.class == Class::ServerFull && agent.full_since.get().is_none() {
+            agent.full_since.set(Some(agent.sys.clock.mono()));
+        }
         log::warn!(
             "watch {:?}: {}: {failure}",
             entry.lane,

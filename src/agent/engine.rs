@@ -82,7 +82,8 @@ impl Agent {
             .borrow()
             .values()
             .any(|t| t.sending.is_some());
-        let since = self.sys.clock.mono().since(self.progress.get());
+        let progress = self.full_since.get().unwrap_or(self.progress.get());
+        let since = self.sys.clock.mono().since(progress);
         (hopeless && self.transfers.borrow().is_empty()) || (!busy && since >= patience)
     }
 

@@ -65,6 +65,8 @@ pub struct Agent {
     outcome: RefCell<Outcome>,
     /// When something last went well; `once` is patient from there on.
     progress: Cell<Mono>,
+    /// Since when servers had no room; bytes on the way are no progress then.
+    full_since: Cell<Option<Mono>>,
     started: Mono,
     signal: Signal,
     stopping: Cell<bool>,
@@ -151,6 +153,7 @@ impl Agent {
             stopped: Stopped::new(),
             outcome: RefCell::default(),
             progress: Cell::new(started),
+            full_since: Cell::new(None),
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),

@@ -93,6 +93,7 @@ impl Agent {
         let (files, bytes) = self.delivered.get();
         self.delivered.set((files + 1, bytes + receipt.size));
         self.outcome.borrow_mut().delivered += 1;
+        self.full_since.set(None);
         self.progressed();
         self.tell(Event::EntryDelivered {
             session: leaving.session,

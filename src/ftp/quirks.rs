@@ -2,6 +2,7 @@
 //!
 //! Guesses to begin with: what a session finds out itself counts more.
 
+use crate::ftp::command::Iac;
 use crate::ftp::reply::Reply;
 
 /// The programs that are known here.
@@ -62,6 +63,15 @@ impl ServerKind {
     /// Whether `MDTM time path` sets the time where MFMT is missing.
     pub const fn mdtm_sets_time(self) -> bool {
         matches!(self, Self::Vsftpd)
+    }
+
+    /// How it reads the byte 0xFF in a path: without Telnet a doubled one
+    /// would name another file.
+    pub const fn iac(self) -> Iac {
+        match self {
+            Self::Vsftpd | Self::PureFtpd => Iac::Raw,
+            _ => Iac::Doubled,
+        }
     }
 
     /// Whether a file is truncated where the bytes after a REST end. Others

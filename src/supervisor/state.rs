@@ -150,7 +150,8 @@ impl State {
             }
             return verdict;
         }
-        if failed.progressed {
+        // What a full server has taken it did not keep.
+        if failed.progressed && failed.fault != Fault::ServerFull {
             server.progressed();
         }
         server.failed(failed.fault, now, random);

@@ -142,6 +142,7 @@ pub(super) async fn log_in(
     observe(Step::Features, &describe(kind, &features));
     server.learn(|profile| profile.software = kind.as_str().to_owned());
     dialogue.set_limit(options.stall_timeout);
+    dialogue.set_iac(kind.iac());
     Ok(LoggedIn {
         dialogue,
         connector,

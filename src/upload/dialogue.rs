@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::failure::{Class, Failure, Step};
 use super::wire::Wire;
-use crate::ftp::command::Command;
+use crate::ftp::command::{Command, Iac};
 use crate::ftp::control::{Control, ControlError, Event, IN_FLIGHT_MAX, Tag};
 use crate::ftp::reply::Reply;
 use crate::sys::{Clock, timeout};
@@ -87,6 +87,11 @@ impl Dialogue {
     /// Commands that wait for their reply.
     pub(super) fn in_flight(&self) -> usize {
         self.control.in_flight().count()
+    }
+
+    /// Chooses how the byte 0xFF in paths is sent from now on.
+    pub(super) fn set_iac(&mut self, iac: Iac) {
+        self.control.set_iac(iac);
     }
 
     /// Sets the longest wait for a reply.
