@@ -83,7 +83,7 @@ fn shoot(dir: &Path, n: u64, rng: &mut fastrand::Rng, written: &Written) {
 
 /// What stands on the server under final names, and that it stays the same file.
 #[derive(Default)]
-struct Arrivals(BTreeMap<PathBuf, (u64, i64, i64)>);
+struct Arrivals(BTreeMap<PathBuf, u64>);
 
 impl Arrivals {
     /// Looks at everything that is new, and at whether the old is untouched.
@@ -97,9 +97,9 @@ impl Arrivals {
                     continue;
                 }
                 let below = path.strip_prefix(&root).unwrap().to_owned();
-                // An upload of the same again would be another file here.
-                let meta = fs::metadata(&path).unwrap();
-                let identity = (meta.ino(), meta.ctime(), meta.ctime_nsec());
+                // An upload of the same again would be another file here: it is
+                // made under its temporary name while this one stands.
+                let identity = fs::metadata(&path).unwrap().ino();
                 let first = *self.0.entry(below.clone()).or_insert_with(|| {
                     let there = fs::read(&path).unwrap();
                     let expected = written.get(&below);

@@ -148,7 +148,7 @@ impl LaneFeed {
             let refusing = agent
                 .clone()
                 .refused(entry.id, failure.to_string(), verdict);
-            agent.tasks.spawn(refusing).detach();
+            agent.spawn(refusing);
         }
     }
 }

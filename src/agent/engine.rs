@@ -28,7 +28,7 @@ impl Agent {
             Ok(listener) => {
                 let agent = self.clone();
                 let serving = async move { status::serve(&listener, &*agent).await };
-                self.tasks.spawn(serving).detach();
+                self.spawn(serving);
             }
             Err(e) => log::warn!(
                 "control socket {}: {e} (status and queue will not reach this agent)",
@@ -36,12 +36,10 @@ impl Agent {
             ),
         }
         for lane in 0..self.setup.lanes.len() {
-            self.tasks
-                .spawn(self.clone().watch_lane(LaneId(lane)))
-                .detach();
+            self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
-        self.tasks.spawn(self.clone().settle_all()).detach();
-        self.tasks.spawn(self.clone().move_floor()).detach();
+        self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().move_floor());
         self.drive(&|| false).await;
         self.finish().await
     }
@@ -49,7 +47,7 @@ impl Agent {
     /// One round: takes what is ready, uploads everything, and ends. A server
     /// that is away is tried for `patience` after the last thing that went well.
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
-        self.tasks.spawn(self.clone().settle_all()).detach();
+        self.spawn(self.clone().settle_all());
         let scanning = async {
             for lane in 0..self.setup.lanes.len() {
                 if let Err(e) = self.scan_lane(LaneId(lane)).await {
@@ -129,7 +127,7 @@ impl Agent {
                 };
                 self.transfers.borrow_mut().insert(session, transfer);
                 let task = self.clone().session(session, server, receiver);
-                self.tasks.spawn(task).detach();
+                self.spawn(task);
             }
             Action::Assign(assignment) => {
                 if !sessions.order(assignment) {
@@ -143,12 +141,16 @@ impl Agent {
 
     /// Waits for what is under way, keeps the time, and counts what is left.
     async fn finish(self: &Rc<Self>) -> Outcome {
-        self.stop();
-        self.stopped.close();
-        let limit = self.sys.clock.mono().after(STOP_LIMIT);
+        if !self.draining.get() {
+            self.stop();
+        }
+        let mut limit = self.sys.clock.mono().after(STOP_LIMIT);
         while self.is_busy() && self.sys.clock.mono() < limit {
             let soon = self.sys.clock.mono().after(Duration::from_millis(20));
             self.sys.clock.sleep_until(soon).await;
+            if self.draining.get() {
+                limit = soon.after(STOP_LIMIT);
+            }
         }
         self.keep_floor().await;
         let stats = self.spool.with(|spool| spool.stats()).await;
@@ -158,7 +160,7 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty() || !self.in_hand.borrow().is_empty()
+        !self.transfers.borrow().is_empty() || self.settling.is_busy()
     }
 
     /// Notes now and then that time has passed, for devices without a clock.

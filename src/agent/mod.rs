@@ -20,7 +20,7 @@ mod spooler;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -68,10 +68,12 @@ pub struct Agent {
     started: Mono,
     signal: Signal,
     stopping: Cell<bool>,
+    draining: Cell<bool>,
     stopped: Stopped,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
-    tasks: Rc<LocalExecutor<'static>>,
+    /// Weak, because the tasks hold the agent.
+    tasks: Weak<LocalExecutor<'static>>,
 }
 
 /// A server, and what is known of it.
@@ -88,7 +90,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Agent {
     /// Opens the spool and gets ready. `tasks` is the executor that the agent's
-    /// tasks run on.
+    /// tasks run on; drop it to let the spool go.
     ///
     /// # Errors
     /// What the spool says: locked by another agent, written by a newer
@@ -96,7 +98,7 @@ impl Agent {
     pub async fn open(
         sys: &Sys,
         setup: Setup,
-        tasks: Rc<LocalExecutor<'static>>,
+        tasks: &Rc<LocalExecutor<'static>>,
     ) -> Result<Rc<Agent>, SpoolError> {
         let opening = {
             let (sys, dir, options) = (sys.clone(), setup.spool_dir.clone(), setup.spool);
@@ -152,7 +154,8 @@ impl Agent {
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),
-            tasks,
+            draining: Cell::new(false),
+            tasks: Rc::downgrade(tasks),
         }))
     }
 
@@ -164,6 +167,13 @@ impl Agent {
             wall,
             trust: Trust::judge(wall, self.floor.get()),
             tz: &self.tz,
+        }
+    }
+
+    /// Runs a task beside the others, until the executor is dropped.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        if let Some(tasks) = self.tasks.upgrade() {
+            tasks.spawn(task).detach();
         }
     }
 
@@ -194,10 +204,19 @@ impl Agent {
         at.map(LaneId)
     }
 
-    /// Tells the agent to stop: what is under way is finished or parked.
+    /// Tells the agent to stop soon: what is under way is finished or parked.
     pub fn stop(&self) {
+        self.draining.set(false);
+        self.stopping.set(true);
+        self.stopped.close();
+        self.tell(Event::Stopping);
+    }
+
+    /// Tells the agent to begin nothing new and to end when what is under way
+    /// is finished, however long that takes.
+    pub fn drain(&self) {
         if !self.stopping.replace(true) {
-            self.stopped.close();
+            self.draining.set(true);
             self.tell(Event::Stopping);
         }
     }

@@ -1,6 +1,6 @@
 //! Settling: receipts are made durable in batches, then the entries leave.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub(super) struct Leaving {
 /// them as in flight, a few for each session, so the row stays short.
 pub(super) struct Settling {
     row: RefCell<VecDeque<Leaving>>,
+    /// Entries that were pushed and are not settled yet.
+    pending: Cell<usize>,
     signal: Signal,
 }
 
@@ -28,11 +30,17 @@ impl Settling {
     pub(super) fn new() -> Settling {
         Settling {
             row: RefCell::default(),
+            pending: Cell::new(0),
             signal: Signal::new(),
         }
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        self.pending.get() > 0
+    }
+
     pub(super) fn push(&self, leaving: Leaving) {
+        self.pending.set(self.pending.get() + 1);
         self.row.borrow_mut().push_back(leaving);
         self.signal.wake();
     }
@@ -72,6 +80,8 @@ impl Agent {
                 }
             }
         }
+        let pending = &self.settling.pending;
+        pending.set(pending.get().saturating_sub(batch.len()));
         for leaving in batch {
             self.settled(&leaving);
         }

@@ -2,13 +2,20 @@
 
 mod args;
 mod assemble;
+mod check;
 pub mod check_offline;
+mod context;
 mod exit;
+mod history;
 pub mod init;
 mod logging;
+mod queue;
+mod send;
 mod service;
+mod status;
+mod text;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use clap::Parser;
@@ -17,6 +24,7 @@ use log::LevelFilter;
 use crate::config::{self, Config, Env};
 use crate::sys::Sys;
 use args::{Cli, Command};
+use context::{Context, Trouble};
 
 pub use exit::Exit;
 
@@ -43,7 +51,7 @@ impl Default for Outcome {
 #[must_use]
 pub fn main() -> Exit {
     let cli = Cli::parse();
-    logging::start(LevelFilter::Info, cli.verbose);
+    logging::start(log_level(&cli.command), cli.verbose);
     let sys = match Sys::os() {
         Ok(sys) => sys,
         Err(e) => {
@@ -51,19 +59,60 @@ pub fn main() -> Exit {
             return Exit::Failed;
         }
     };
+    let file = &*cli.config;
     match cli.command {
-        Command::Run => with_config(&sys, &cli.config, |config| service::run(&sys, config)),
+        Command::Run => with_config(&sys, file, |config| service::run(&sys, file, config)),
         Command::Once(once) => with_config(&sys, &cli.config, |config| {
-            service::once(&sys, config, once.respect_schedule, once.patience)
+            service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
+        Command::Send(send) => send::run(&sys, &send),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
-        Command::Check(check) => match check.offline {
-            true => show(&offline(&sys, &cli.config)),
-            false => {
-                complain("check needs --offline: no server can be asked yet");
-                Exit::Usage
+        Command::Check(check) if check.offline => show(&offline(&sys, file)),
+        Command::Check(_) => print(|out| check::run(&sys, file, out)),
+        Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
+        Command::Queue(args) => in_context(&sys, file, |c, out| queue::run(c, &args, out)),
+        Command::History(args) => in_context(&sys, file, |c, out| history::run(c, &args, out)),
+    }
+}
+
+/// What goes to the log without `-v`: the results of these commands are on
+/// stdout, and only what is wrong besides belongs on stderr.
+fn log_level(command: &Command) -> LevelFilter {
+    match command {
+        Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
+        Command::Check(_)
+        | Command::Init(_)
+        | Command::Status(_)
+        | Command::Queue(_)
+        | Command::History(_) => LevelFilter::Warn,
+    }
+}
+
+/// Runs a command that needs the configuration.
+fn in_context(
+    sys: &Sys,
+    file: &Path,
+    command: impl FnOnce(&Context, &mut dyn Write) -> Result<Exit, Trouble>,
+) -> Exit {
+    print(|out| command(&Context::load(sys, file)?, out))
+}
+
+/// Runs a command whose results go to stdout; what kept it from them goes to
+/// stderr.
+fn print(command: impl FnOnce(&mut dyn Write) -> Result<Exit, Trouble>) -> Exit {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let ended = command(&mut out);
+    let flushed = out.flush().map_err(Trouble::Output);
+    match ended.and_then(|exit| flushed.map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(trouble) => {
+            match &trouble {
+                Trouble::Config(invalid) => eprint_lines(invalid),
+                quiet if quiet.exit() == Exit::Done => {}
+                other => complain(&other.to_string()),
             }
-        },
+            trouble.exit()
+        }
     }
 }
 
@@ -72,13 +121,13 @@ fn offline(sys: &Sys, file: &Path) -> Outcome {
 }
 
 /// Runs a command that needs a configuration without mistakes; lists them otherwise.
-fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(&Config) -> Exit) -> Exit {
+fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(Config) -> Exit) -> Exit {
     match Env::with_os(sys, |env| config::load(file, env)) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 log::warn!("{warning}");
             }
-            command(&loaded.config)
+            command(loaded.config)
         }
         Err(invalid) => {
             for finding in &invalid.findings {
@@ -98,6 +147,12 @@ fn show(outcome: &Outcome) -> Exit {
         }
     }
     outcome.code
+}
+
+/// Findings, each of which names its file already.
+fn eprint_lines(findings: &dyn std::fmt::Display) {
+    // Nothing can be said where stderr itself is gone.
+    let _gone = writeln!(std::io::stderr().lock(), "{findings}");
 }
 
 /// One line for a person, on stderr.

@@ -1,5 +1,7 @@
 //! `run` and `once`: the agent, for good or for one round.
 
+use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,26 +10,90 @@ use smol::LocalExecutor;
 use smol::stream::StreamExt;
 
 use super::{Exit, assemble, complain};
+use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
-use crate::config::Config;
+use crate::config::{self, Config, Env};
 use crate::spool::SpoolError;
 use crate::sys::Sys;
 use crate::upload::Class;
 
-/// The agent in the foreground, until it is told to stop.
-pub(crate) fn run(sys: &Sys, config: &Config) -> Exit {
-    let setup = assemble::setup(config);
-    let control = config.status.socket.clone();
-    with_agent(sys, setup, |agent| async move {
-        log::info!("running");
-        let outcome = agent.run(&control).await;
-        // Left behind it would only look like an agent.
-        let _gone = std::fs::remove_file(&control);
-        match &outcome.spool_failed {
-            Some(_) => Exit::Failed,
-            None => Exit::Done,
+/// The agent in the foreground, until it is told to stop. On SIGHUP the config is
+/// read again: with mistakes in it the old one stays in force, else what is under
+/// way is finished and the agent goes on with the new one.
+pub(crate) fn run(sys: &Sys, file: &Path, config: Config) -> Exit {
+    let mut config = config;
+    loop {
+        let control = config.status.socket.clone();
+        let reloaded = Rc::new(RefCell::new(None));
+        let new = reloaded.clone();
+        let exit = with_agent(sys, assemble::setup(&config), |agent, signals| async move {
+            let listening = async {
+                listen(sys, file, signals, &agent, &new).await;
+                std::future::pending().await
+            };
+            log::info!("running");
+            let outcome = smol::future::or(agent.run(&control), listening).await;
+            // Left behind it would only look like an agent.
+            let _gone = std::fs::remove_file(&control);
+            match &outcome.spool_failed {
+                Some(_) => Exit::Failed,
+                None => Exit::Done,
+            }
+        });
+        match reloaded.take() {
+            Some(new) if exit == Exit::Done => config = new,
+            _ => return exit,
         }
-    })
+    }
+}
+
+/// Hears SIGTERM, SIGINT and SIGHUP.
+async fn listen(
+    sys: &Sys,
+    file: &Path,
+    mut signals: Signals,
+    agent: &Agent,
+    new: &RefCell<Option<Config>>,
+) {
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Ok(Signal::Hup) => {
+                if let Some(config) = reload(sys, file).await {
+                    log::info!(
+                        "config read again; going on with it when the transfers under way end"
+                    );
+                    new.replace(Some(config));
+                    agent.drain();
+                }
+            }
+            Ok(signal) => {
+                log::info!("stopping on {signal:?}");
+                new.take();
+                agent.stop();
+            }
+            Err(e) => log::warn!("signals: {e}"),
+        }
+    }
+}
+
+async fn reload(sys: &Sys, file: &Path) -> Option<Config> {
+    let (world, path) = (sys.clone(), file.to_owned());
+    let load = move || Env::with_os(&world, |env| config::load(&path, env));
+    match sys.pool.run(load).await {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                log::warn!("{warning}");
+            }
+            Some(loaded.config)
+        }
+        Err(invalid) => {
+            for finding in &invalid.findings {
+                log::error!("{finding}");
+            }
+            log::error!("the new config is not used; the old one stays in force");
+            None
+        }
+    }
 }
 
 /// One round.
@@ -38,8 +104,12 @@ pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience:
             lane.schedule = None;
         }
     }
-    with_agent(sys, setup, move |agent| async move {
-        let outcome = agent.once(patience).await;
+    with_agent(sys, setup, move |agent, signals| async move {
+        let stopping = async {
+            stop_on(signals, &agent).await;
+            std::future::pending().await
+        };
+        let outcome = smol::future::or(agent.once(patience), stopping).await;
         summary(&outcome);
         exit_of(&outcome)
     })
@@ -47,31 +117,36 @@ pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience:
 
 fn with_agent<F: Future<Output = Exit>>(
     sys: &Sys,
-    setup: crate::agent::setup::Setup,
-    work: impl FnOnce(Rc<Agent>) -> F,
+    setup: Setup,
+    work: impl FnOnce(Rc<Agent>, Signals) -> F,
 ) -> Exit {
     let tasks = Rc::new(LocalExecutor::new());
     smol::block_on(tasks.clone().run(async {
-        let agent = match Agent::open(sys, setup, tasks.clone()).await {
-            Ok(agent) => agent,
+        let signals = match Signals::new([Signal::Term, Signal::Int, Signal::Hup]) {
+            Ok(signals) => signals,
             Err(e) => {
-                complain(&describe(&e));
+                complain(&format!("signals cannot be heard: {e}"));
                 return Exit::Failed;
             }
         };
-        match Signals::new([Signal::Term, Signal::Int]) {
-            Ok(signals) => tasks.spawn(stop_on(signals, agent.clone())).detach(),
-            Err(e) => log::warn!("signals cannot be heard: {e}"),
+        match Agent::open(sys, setup, &tasks).await {
+            Ok(agent) => work(agent, signals).await,
+            Err(e) => {
+                complain(&describe(&e));
+                Exit::Failed
+            }
         }
-        work(agent).await
     }))
 }
 
-async fn stop_on(mut signals: Signals, agent: Rc<Agent>) {
+async fn stop_on(mut signals: Signals, agent: &Agent) {
     while let Some(signal) = signals.next().await {
-        if let Ok(signal) = signal {
-            log::info!("stopping on {signal:?}");
-            agent.stop();
+        match signal {
+            Ok(Signal::Hup) | Err(_) => {}
+            Ok(signal) => {
+                log::info!("stopping on {signal:?}");
+                agent.stop();
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ fn pem(
 
 /// Hex as `openssl x509 -fingerprint -sha256` prints it, with or without
 /// colons, or the base64 that pins of public keys usually come in.
-fn parse_pin(text: &str) -> Option<[u8; 32]> {
+pub(crate) fn parse_pin(text: &str) -> Option<[u8; 32]> {
     let hex: Vec<u8> = text.bytes().filter(|b| *b != b':').collect();
     if hex.len() == 64 {
         let mut pin = [0; 32];

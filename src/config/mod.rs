@@ -28,6 +28,7 @@ mod types;
 mod value;
 mod watch;
 
+pub(crate) use certs::parse_pin;
 pub use choice::{
     After, DataMode, IfExists, IfGone, Level, MinTls, Order, Publish, Ready, Take, Tls, Verify,
     WhenFull,

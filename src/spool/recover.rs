@@ -213,6 +213,8 @@ fn read_changes(
         match state {
             Brief::State(state) => index.set(slot, state, None),
             Brief::Note => drop(index.notes.insert(slot, note)),
+            // Its record is lost; if its blob is there, it is recovered.
+            Brief::Dead | Brief::Retry if index.state(slot) == State::Absent => {}
             Brief::Dead => {
                 index.set(slot, State::Dead, None);
                 index.notes.insert(slot, note);
@@ -278,7 +280,12 @@ pub(super) fn tally_changes(segment: &mut Segment, changes: &dyn File) -> io::Re
                     segment.waiting.add(size);
                 }
             }
-            Change::Recovered(add) => segment.waiting.add(add.size),
+            Change::Recovered(add) => {
+                if dead.remove(&add.index) {
+                    segment.dead.take(add.size);
+                }
+                segment.waiting.add(add.size);
+            }
         }
     }
     Ok(true)

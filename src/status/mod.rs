@@ -9,5 +9,6 @@ pub mod report;
 mod request;
 mod socket;
 
+pub use report::Report;
 pub use request::{Request, Response};
 pub use socket::{Answer, AskError, ask, bind, serve};

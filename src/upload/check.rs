@@ -70,7 +70,9 @@ impl Session {
             mtime: None,
             passive: None,
         };
-        match (self.digest(), self.server.options.verify) {
+        // Of nothing there is no hash: ProFTPD refuses to make one.
+        let digest = self.digest().filter(|_| entry.job.size > 0);
+        match (digest, self.server.options.verify) {
             (_, VerifyMode::None) => {}
             (Some((command, algorithm)), _) => {
                 let tag = self.queue(Step::Verify, &Command::Digest(command, path()))?;
@@ -104,6 +106,11 @@ impl Session {
         hash: Option<Vec<u8>>,
     ) -> Result<Ended, Fault> {
         let proven = self.judge(entry, &check, hash).await;
+        if let Err(fault) = &proven
+            && fault.failure.ends_session()
+        {
+            return Err(fault.clone());
+        }
         if let Some(tag) = check.mtime {
             let reply = self.reply(Step::Verify, tag).await?;
             if matches!(reply.code(), 500..=504) {
@@ -146,9 +153,6 @@ impl Session {
                     return Ok(Proof::Hash(digest.algorithm));
                 }
                 return Err(self.differs(entry, "the server's hash of it is another one"));
-            }
-            if matches!(reply.code(), 500 | 502 | 504) {
-                self.server.learn(|profile| profile.no_hash = true);
             }
             if self.server.options.verify == VerifyMode::Hash {
                 let failure = Failure::refused(Step::Verify, &entry.subject(), &reply);
@@ -217,7 +221,7 @@ impl Session {
     /// can be told the size has to do.
     pub(super) async fn evidence(&mut self, entry: &Entry) -> Result<Evidence, Failure> {
         let path = entry.last.as_bytes().to_vec();
-        if let Some((command, _)) = self.digest() {
+        if let Some((command, _)) = self.digest().filter(|_| entry.job.size > 0) {
             let tag = self.queue(Step::Look, &Command::Digest(command, path.clone()))?;
             let limit = self.server.options.stall_timeout + hashing_time(entry.job.size);
             let reply = self
@@ -235,14 +239,13 @@ impl Session {
         }
         if self.time_command(entry).is_some() {
             let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
-            if let Some(time) = parse_mdtm(&reply) {
-                let same = Some(time.unix_secs()) == entry.job.mtime;
-                return Ok(if same {
-                    Evidence::Ours(Proof::Size)
-                } else {
-                    Evidence::Other
-                });
-            }
+            // In doubt it is another one: sending again loses nothing.
+            let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
+            return Ok(if same {
+                Evidence::Ours(Proof::Size)
+            } else {
+                Evidence::Other
+            });
         }
         Ok(Evidence::Ours(Proof::Size))
     }

@@ -80,7 +80,7 @@ impl Server {
         let mut profile = self.profile.borrow_mut();
         change(&mut profile);
         if *profile != before {
-            log::info!("{}: learned {:?}", self.options.name, *profile);
+            log::debug!("{}: learned {:?}", self.options.name, *profile);
             self.learned.set(true);
         }
     }
@@ -140,7 +140,7 @@ pub(super) async fn log_in(
     observe(Step::Login, &String::from_utf8_lossy(&options.user));
     let features = settle_terms(server, &mut dialogue, &mut kind).await?;
     observe(Step::Features, &describe(kind, &features));
-    server.learn(|profile| profile.greeting = greeting.text());
+    server.learn(|profile| profile.software = kind.as_str().to_owned());
     dialogue.set_limit(options.stall_timeout);
     Ok(LoggedIn {
         dialogue,
@@ -320,7 +320,9 @@ pub(super) fn tls_failure(peer: &str, error: &io::Error) -> Failure {
     };
     let remedy = match inner {
         Some(Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer => "name its authority in ca_file, or pin it with pin_sha256",
+            Bad::UnknownIssuer | Bad::BadSignature => {
+                "name its authority in ca_file, or pin it with pin_sha256"
+            }
             Bad::Expired | Bad::ExpiredContext { .. } => "the server needs a new certificate",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "check this device's clock",
             Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {

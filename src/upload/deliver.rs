@@ -32,6 +32,8 @@ pub(super) struct Entry {
     pub(super) restart: bool,
     /// Bytes put on data connections.
     pub(super) sent: u64,
+    /// The server began to take it in this run.
+    pub(super) begun: bool,
     /// Uploads that broke off.
     pub(super) broken: u32,
     /// The questions that were sent ahead.
@@ -64,6 +66,7 @@ impl Waiting {
 }
 
 /// Why one try ended.
+#[derive(Clone)]
 pub(super) struct Fault {
     pub(super) failure: Failure,
     pub(super) then: Then,
@@ -119,6 +122,7 @@ impl Entry {
             look,
             restart: false,
             sent: 0,
+            begun: false,
             broken: 0,
             asked: None,
         })
@@ -200,9 +204,15 @@ impl Session {
         {
             self.flush(waiting, feed).await?;
         }
-        let (temporary, last) = self.look(entry).await?;
+        let (temporary, mut last) = self.look(entry).await?;
+        let name = entry.last.clone();
         if let Some(ended) = self.settle_taken_name(entry, temporary, last).await? {
             return Ok(ended);
+        }
+        if entry.last != name || !entry.job.tried {
+            // Another name was chosen, and it is free; or this entry was never
+            // sent: what stands under its name cannot be it.
+            last = Remote::Missing;
         }
         let resuming = self.resuming();
         let mut plan = plan(temporary, last, entry.job.size, resuming);
@@ -265,8 +275,9 @@ impl Session {
             None => Remote::Missing,
         };
         entry.look = false;
-        if entry.is_direct() && !entry.job.tried {
-            // What stands there is somebody else's, not a part of ours.
+        if entry.is_direct() && !entry.begun {
+            // What stands there may be an older file of this name: it is no
+            // part of ours, though it may be all of ours.
             return Ok((Remote::Missing, temporary));
         }
         Ok((temporary, last))

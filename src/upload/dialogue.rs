@@ -1,7 +1,7 @@
 //! The control connection: bytes between a socket and [`Control`].
 //!
-//! Replies are claimed in the order of their commands; what is passed over is
-//! dropped. Every wait has an end.
+//! Replies are claimed by the tag of their command, mostly in order; those
+//! that are passed over are kept for a while. Every wait has an end.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use heapless::Deque;
 use smol::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use super::failure::{Class, Failure, Step};
 use super::wire::Wire;
 use crate::ftp::command::Command;
-use crate::ftp::control::{Control, ControlError, Event, Tag};
+use crate::ftp::control::{Control, ControlError, Event, IN_FLIGHT_MAX, Tag};
 use crate::ftp::reply::Reply;
 use crate::sys::{Clock, timeout};
 
@@ -26,6 +27,8 @@ pub(super) struct Dialogue {
     control: Control,
     output: Zeroizing<Vec<u8>>,
     written: usize,
+    /// Replies that came while another was waited for.
+    unclaimed: Deque<(Tag, Reply), IN_FLIGHT_MAX>,
     clock: Arc<dyn Clock>,
     /// Host and port, for messages.
     peer: String,
@@ -46,6 +49,7 @@ impl Dialogue {
             control: Control::new(),
             output: Zeroizing::default(),
             written: 0,
+            unclaimed: Deque::new(),
             clock,
             peer,
             limit,
@@ -118,11 +122,15 @@ impl Dialogue {
         wanted: Tag,
         limit: Duration,
     ) -> Result<Reply, Failure> {
+        if let Some(reply) = self.claim(wanted) {
+            return Ok(reply);
+        }
         let clock = self.clock.clone();
         let waiting = async {
             loop {
                 match self.event(step).await? {
                     Event::Reply { tag, reply, .. } if tag == wanted => return Ok(reply),
+                    Event::Reply { tag, reply, .. } => self.keep(tag, reply),
                     event => log::trace!("passed over: {event:?}"),
                 }
             }
@@ -193,6 +201,27 @@ impl Dialogue {
                 Err(error) => return Poll::Ready(Err(self.broken(step, &error))),
             }
         }
+    }
+
+    fn claim(&mut self, wanted: Tag) -> Option<Reply> {
+        let mut claimed = None;
+        for _ in 0..self.unclaimed.len() {
+            let (tag, reply) = self.unclaimed.pop_front()?;
+            if tag == wanted {
+                claimed = Some(reply);
+            } else {
+                self.keep(tag, reply);
+            }
+        }
+        claimed
+    }
+
+    /// Most that are kept are never asked for: the oldest make room.
+    fn keep(&mut self, tag: Tag, reply: Reply) {
+        if self.unclaimed.is_full() {
+            self.unclaimed.pop_front();
+        }
+        let _room_was_made = self.unclaimed.push_back((tag, reply));
     }
 
     fn poll_output(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

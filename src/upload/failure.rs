@@ -175,6 +175,8 @@ fn classify(step: Step, code: u16, text: &str) -> Class {
         _ if matches!(step, Step::Greeting | Step::Connect | Step::Features) => Class::Network,
         _ if matches!(step, Step::Tls) => Class::Tls,
         452 | 552 => Class::ServerFull,
+        // vsftpd and Pure-FTPd have no code of their own for a full disk.
+        450..=553 if speaks_of_room(text) => Class::ServerFull,
         // RFC 4217 calls for 522; vsftpd and Pure-FTPd say 521 and 522 for
         // several wants, and ProFTPD hides the one in a 425.
         521 | 522 | 533 | 534 | 535 | 536 => Class::Tls,
@@ -191,6 +193,20 @@ fn speaks_of_crowd(text: &str) -> bool {
     ["maximum number", "too many", "try again later", "try later"]
         .iter()
         .any(|words| text.contains(words))
+}
+
+fn speaks_of_room(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    [
+        "no space",
+        "disk full",
+        "disk quota",
+        "quota exceeded",
+        "writing to local file",
+        "error during write",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 fn remedy(class: Class, step: Step) -> Option<&'static str> {
@@ -245,7 +261,7 @@ mod tests {
                 Step::Store,
                 451,
                 "Failure writing to local file.",
-                Class::Data,
+                Class::ServerFull,
             ),
             (
                 Step::Store,

@@ -1,6 +1,8 @@
 //! What was learned about a server, so that each session starts with what
 //! worked before. Every fact is a guess that the next refusal may overturn.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One way to make a data connection.
@@ -43,6 +45,17 @@ impl DataMode {
     }
 }
 
+impl fmt::Display for DataMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DataMode::Epsv => "EPSV",
+            DataMode::Pasv => "PASV",
+            DataMode::Eprt => "EPRT",
+            DataMode::Port => "PORT",
+        })
+    }
+}
+
 /// How a server lets a cut upload go on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resuming {
@@ -76,8 +89,8 @@ pub struct Profile {
     pub no_mtime: bool,
     /// Renaming is refused.
     pub no_rename: bool,
-    /// The greeting, cut to one line, to show.
-    pub greeting: String,
+    /// What the server calls itself, to show.
+    pub software: String,
 }
 
 impl Profile {
@@ -97,6 +110,31 @@ impl Profile {
         let bytes = vec![VERSION];
         postcard::to_extend(self, bytes).unwrap_or_default()
     }
+
+    /// What is known, one fact a line, for a person.
+    #[must_use]
+    pub fn facts(&self) -> Vec<String> {
+        let mut facts = Vec::new();
+        if let Some(mode) = self.data {
+            facts.push(format!("data connections work with {mode}"));
+        }
+        match self.resuming {
+            Resuming::Rest => {}
+            Resuming::Appe => facts.push("resumes with APPE, as it refuses REST".to_owned()),
+            Resuming::Never => facts.push("cannot resume".to_owned()),
+        }
+        let quirks = [
+            (self.reuse_required, "demands TLS session reuse"),
+            (self.tickets_run_out, "gives too few TLS 1.3 tickets"),
+            (self.no_size, "has no SIZE"),
+            (self.no_hash, "has no hash that works"),
+            (self.no_mtime, "cannot set a file's time"),
+            (self.no_rename, "refuses to rename"),
+        ];
+        let found = quirks.into_iter().filter(|(so, _)| *so);
+        facts.extend(found.map(|(_, words)| words.to_owned()));
+        facts
+    }
 }
 
 /// Of the stored form; any change of [`Profile`]'s fields gets a new one.
@@ -112,7 +150,7 @@ mod tests {
             data: Some(DataMode::Pasv),
             resuming: Resuming::Appe,
             tickets_run_out: true,
-            greeting: "220 hello".to_owned(),
+            software: "vsftpd".to_owned(),
             ..Profile::default()
         };
         assert_eq!(Profile::decode(&profile.encode()), profile);

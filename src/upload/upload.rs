@@ -369,6 +369,7 @@ impl Session {
             }
         };
         entry.sent += meter.sent();
+        entry.begun |= flight.begun;
         ended?;
         let subject = entry.subject();
         match (&flight.stored, sent) {

@@ -98,3 +98,23 @@ fn a_damaged_record_costs_its_name_only() {
     assert_eq!(queued.len(), 3);
     assert_eq!(queued["recovered/0000-cam-00000000-0001"], b"b");
 }
+
+#[test]
+fn a_dead_letter_whose_record_is_damaged_does_not_keep_the_spool_shut() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let taken = spool.take("cam", &FILES.map(|name| ready(&fs, name, How::Move)));
+    let id = *taken[1].as_ref().unwrap();
+    spool.failed(id, "553 never", true).unwrap();
+    drop(spool);
+    let log = Path::new("/spool/lanes/0000-cam/00000000.log");
+    let bytes = fs.content(log).unwrap();
+    let middle = bytes.windows(2).position(|w| w == [1, b'b']).unwrap();
+    fs.rot(log, middle + 1);
+    for _ in 0..2 {
+        let mut spool = open(&sys).unwrap();
+        let queued = waiting(&mut spool);
+        assert_eq!(queued.len(), 3);
+        assert_eq!(queued["recovered/0000-cam-00000000-0001"], b"b");
+    }
+}
