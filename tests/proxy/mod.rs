@@ -193,6 +193,15 @@ impl Proxy {
         }
     }
 
+    /// Resets the connections that have fallen silent.
+    pub fn cut_silent(&self) {
+        for relay in self.shared.live_relays(None) {
+            if relay.is_silent() {
+                relay.end(End::Reset);
+            }
+        }
+    }
+
     /// What passed on every connection so far, in the order they were made.
     pub fn traffic(&self) -> Vec<Traffic> {
         self.shared

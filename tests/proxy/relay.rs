@@ -105,6 +105,10 @@ impl Relay {
         self.counters.channel
     }
 
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
     /// Ends the connection.
     pub(super) fn end(&self, end: End) {
         match end {
