@@ -178,10 +178,12 @@ fn data_cuts() -> Vec<Case> {
     }
     cases.push(Case {
         name: "data cut twice".into(),
-        faults: [cut(1_000_000, End::Reset), cut(800_000, End::Close)].concat(),
+        faults: [cut(800_000, End::Close), cut(1_000_000, End::Reset)].concat(),
         certain: true,
         files: vec![SIZE],
-        dropped_max: BUFFER,
+        // Of one control connection's third data connection ProFTPD may want a
+        // TLS session that is spent, and says so when some data has come.
+        dropped_max: SOCKET_BUFFERS + BUFFER,
     });
     cases
 }
@@ -204,9 +206,11 @@ fn lost_replies_and_stalls() -> Vec<Case> {
             dropped_max: BUFFER,
         });
     }
-    for (name, time) in [
-        ("a stall that is borne", Duration::from_millis(800)),
-        ("a stall too long", Duration::from_secs(5)),
+    // What the link held is delivered when it goes on, to nobody any more.
+    let late = SIZE / 2;
+    for (name, time, dropped_max) in [
+        ("a stall that is borne", Duration::from_millis(800), 0),
+        ("a stall too long", Duration::from_secs(7), late),
     ] {
         cases.push(Case {
             name: name.into(),
@@ -218,7 +222,7 @@ fn lost_replies_and_stalls() -> Vec<Case> {
             )],
             certain: true,
             files: vec![SIZE],
-            dropped_max: BUFFER,
+            dropped_max: dropped_max + BUFFER,
         });
     }
     cases
@@ -315,13 +319,16 @@ fn control_connections_break_with_tls() {
 }
 
 /// Of the server's section: what is waited for, in seconds that a test has.
-const PATIENCE: &str = "stall_timeout = \"2s\"\nconnect_timeout = \"4s\"\n";
+const PATIENCE: &str = "stall_timeout = \"3s\"\nconnect_timeout = \"4s\"\n";
 
 /// Of a file that is cut.
 const SIZE: usize = 3_000_000;
 
 /// A server's buffer; what it had not stored of that is sent twice.
 const BUFFER: usize = 64 << 10;
+
+/// What may be on its way on one connection when the server refuses it.
+const SOCKET_BUFFERS: usize = 512 << 10;
 
 /// Beside the file, on each data connection.
 const TLS_HANDSHAKE_MAX: u64 = 8 << 10;
