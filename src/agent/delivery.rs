@@ -9,7 +9,7 @@ use super::settling::Leaving;
 use crate::spool::{Entry, EntryId, Proof, Receipt, Settlement};
 use crate::supervisor::{Event, FailedEntry, LaneId, SessionId, Verdict};
 use crate::sys::{LocalFuture, Mono};
-use crate::upload::{self, Class, Delivered, Failure, Feed, Job};
+use crate::upload::{self, Class, Delivered, Failure, Feed, Job, Step};
 
 /// What was spent on an entry that is not delivered yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -128,7 +128,8 @@ impl LaneFeed {
             key: entry.id.place(),
             fault: fault_of(failure.class),
             refusals_before: entry.attempts,
-            progressed: doing.position > 0 && sent > 0,
+            // Bytes that a check threw away again are none.
+            progressed: doing.position > 0 && sent > 0 && failure.step != Step::Verify,
         };
         let random = agent.sys.rng.next_u64();
         let verdict = agent

@@ -53,7 +53,7 @@ pub struct Agent {
     tz: TimeZone,
     floor: Cell<Option<Wall>>,
     /// Entries that are being uploaded or settled: nobody else may take them.
-    in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
+    in_hand: RefCell<BTreeMap<EntryId, InHand>>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
@@ -76,6 +76,13 @@ pub struct Agent {
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
     tasks: Weak<LocalExecutor<'static>>,
+}
+
+/// An entry that somebody has.
+#[derive(Clone)]
+struct InHand {
+    lane: LaneId,
+    path: Vec<u8>,
 }
 
 /// A server, and what is known of it.

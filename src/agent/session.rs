@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use smol::channel::Receiver;
 
-use super::Agent;
+use super::{Agent, InHand};
 use super::delivery::LaneFeed;
 use super::setup::Naming;
 use super::signal::Signal;
@@ -179,7 +179,7 @@ impl Agent {
                         .flatten()
                 });
                 if let Some(assignment) = pulled {
-                    match self.fetch(id, assignment).await {
+                    match self.fetch(assignment).await {
                         Some(fetched) => shelf.jobs.borrow_mut().push_back(fetched),
                         None => {
                             let lane = assignment.lane;
@@ -197,9 +197,9 @@ impl Agent {
     }
 
     /// The entry that an assignment means, opened and named.
-    async fn fetch(&self, id: SessionId, order: Assignment) -> Option<Fetched> {
+    async fn fetch(&self, order: Assignment) -> Option<Fetched> {
         loop {
-            let (entry, content) = self.pick(id, order).await?;
+            let (entry, content) = self.pick(order).await?;
             match self.job(order.lane, &entry, content) {
                 Ok(job) => {
                     let lane = order.lane;
@@ -217,13 +217,14 @@ impl Agent {
         }
     }
 
-    async fn pick(&self, id: SessionId, order: Assignment) -> Option<(Entry, Arc<dyn File>)> {
+    async fn pick(&self, order: Assignment) -> Option<(Entry, Arc<dyn File>)> {
         let name = self.lane(order.lane)?.watch.name.clone();
-        let end = match order.pick {
-            Pick::Oldest => Order::Oldest,
-            Pick::Newest => Order::Newest,
+        let (end, steps) = match order.pick {
+            Pick::Oldest => (Order::Oldest, &[1, LOOK_AHEAD][..]),
+            // An older version of the same file may stand farther back.
+            Pick::Newest => (Order::Newest, &[LOOK_AHEAD][..]),
         };
-        for most in [1, LOOK_AHEAD] {
+        for &most in steps {
             let (name, in_hand) = (name.clone(), self.in_hand.borrow().clone());
             let look = move |spool: &mut Spool| {
                 spool.window(&name, end, most, &|id| in_hand.contains_key(&id))
@@ -235,18 +236,39 @@ impl Agent {
                     return None;
                 }
             };
-            let now = self.sys.clock.mono();
-            let free = |entry: &Entry| {
-                // Looked at again: another session may have taken it meanwhile.
-                !self.in_hand.borrow().contains_key(&entry.id)
-                    && !self.state.borrow().holds(order.lane, entry.id.place(), now)
-            };
-            if let Some(entry) = window.into_iter().find(free) {
-                self.in_hand.borrow_mut().insert(entry.id, id);
+            if let Some(entry) = self.first_free(order.lane, window) {
+                let (lane, path) = (order.lane, entry.path.clone());
+                self.in_hand
+                    .borrow_mut()
+                    .insert(entry.id, InHand { lane, path });
                 return self.open_entry(order.lane, entry).await;
             }
         }
         None
+    }
+
+    /// The first entry that may go now: nobody has it, it is not held back, and
+    /// no older version of its file is on its way or before it in the queue. The
+    /// versions of one file go in the order in which they were taken, so that
+    /// the newest is the one that stays.
+    fn first_free(&self, lane: LaneId, window: Vec<Entry>) -> Option<Entry> {
+        let now = self.sys.clock.mono();
+        let (in_hand, state) = (self.in_hand.borrow(), self.state.borrow());
+        let is_free = |entry: &Entry| {
+            // Looked at again: another session may have taken it meanwhile.
+            !in_hand.contains_key(&entry.id) && !state.holds(lane, entry.id.place(), now)
+        };
+        let waits_for_older = |entry: &Entry| {
+            let same_file = |held: &InHand| held.lane == lane && held.path == entry.path;
+            in_hand.values().any(same_file)
+                || window
+                    .iter()
+                    .any(|other| other.id < entry.id && other.path == entry.path)
+        };
+        let at = window
+            .iter()
+            .position(|entry| is_free(entry) && !waits_for_older(entry))?;
+        window.into_iter().nth(at)
     }
 
     async fn open_entry(&self, lane: LaneId, entry: Entry) -> Option<(Entry, Arc<dyn File>)> {

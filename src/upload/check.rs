@@ -8,6 +8,7 @@ use super::digest::Hasher;
 use super::failure::{Class, Failure, Step};
 use super::job::Proof;
 use super::options::{IfGone, VerifyMode};
+use super::profile::Resuming;
 use super::session::Session;
 use super::source::Source;
 use crate::ftp::command::{Command, DigestCommand};
@@ -208,6 +209,11 @@ impl Session {
 
     /// What is there is not ours: start anew, unless it is just the beginning.
     fn differs(&self, entry: &mut Entry, message: &str) -> Fault {
+        if entry.appended {
+            // It seems to replace a file by what is appended.
+            self.server
+                .learn(|profile| profile.resuming = Resuming::Never);
+        }
         entry.restart = true;
         let failure = Failure::new(Class::Data, Step::Verify, &entry.subject(), message);
         Fault {

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     /// A check found other bytes than ours. If all of the file is there, it is
     /// uploaded anew; a shorter one was cut, and the next check tells.
     pub(super) restart: bool,
+    /// An `APPE` was tried in this run.
+    pub(super) appended: bool,
     /// Bytes put on data connections.
     pub(super) sent: u64,
     /// The server began to take it in this run.
@@ -121,6 +123,7 @@ impl Entry {
             last,
             look,
             restart: false,
+            appended: false,
             sent: 0,
             begun: false,
             broken: 0,
@@ -218,6 +221,15 @@ impl Session {
         let mut plan = plan(temporary, last, entry.job.size, resuming);
         if std::mem::take(&mut entry.restart) && plan == Plan::Complete {
             plan = Plan::Restart;
+        }
+        if matches!(plan, Plan::Append(_)) {
+            // Some servers replace a file by what is appended. Only the bytes of
+            // our own STOR are surely the beginning of the file, not those that
+            // an APPE left.
+            if !entry.begun || entry.appended {
+                plan = Plan::Restart;
+            }
+            entry.appended = true;
         }
         match plan {
             Plan::Published => {

@@ -1,0 +1,195 @@
+//! The devices that write files, and the book of what they wrote.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::disk::SimFs;
+use super::time::{Dice, SimClock};
+
+/// Where the files appear.
+pub const WATCHED: &str = "/data/camera";
+
+/// Every content that a path had when it was whole.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub versions: Vec<Vec<u8>>,
+    /// The newest version is on the disk for good and was not taken back: it
+    /// must arrive.
+    pub certain: bool,
+}
+
+/// What was written, by path below [`WATCHED`].
+#[derive(Default)]
+pub struct Book {
+    pub pages: BTreeMap<PathBuf, Page>,
+}
+
+impl Book {
+    fn write(&mut self, path: &Path, content: Vec<u8>, certain: bool) {
+        log::info!("written: {}: {}, certain: {certain}", path.display(), shown(&content));
+        let page = self.pages.entry(path.to_owned()).or_default();
+        page.versions.push(content);
+        page.certain = certain;
+    }
+
+    fn take_back(&mut self, path: &Path) {
+        log::info!("removed: {}", path.display());
+        if let Some(page) = self.pages.get_mut(path) {
+            page.certain = false;
+        }
+    }
+
+    /// After a power cut: what stands at the source now is what there is.
+    pub fn note_damage(&mut self, disk: &SimFs) {
+        for file in disk.raw().files(Path::new(WATCHED)) {
+            let path = file.strip_prefix(WATCHED).unwrap().to_owned();
+            let content = disk.raw().content(&file).unwrap();
+            let page = self.pages.entry(path).or_default();
+            if page.versions.last() != Some(&content) {
+                log::info!("after the power cut: {}: {}", file.display(), shown(&content));
+                page.certain = false;
+                page.versions.push(content);
+            }
+        }
+    }
+}
+
+/// A content, short.
+pub fn shown(content: &[u8]) -> String {
+    let end = content.len().min(12);
+    format!("{} bytes {}", content.len(), content[..end].escape_ascii())
+}
+
+/// A device that writes files, until it has written them all.
+pub struct Producer {
+    pub disk: SimFs,
+    pub clock: SimClock,
+    pub dice: Dice,
+    pub book: Rc<RefCell<Book>>,
+    /// Files and rewrites in all.
+    pub actions: u64,
+    /// Longest pause between two.
+    pub pause_max: Duration,
+    /// Every write is flushed before the next one.
+    pub careful: bool,
+}
+
+impl Producer {
+    pub async fn run(self) {
+        let mut serial = 0;
+        for _ in 0..self.actions {
+            let pause = u64::try_from(self.pause_max.as_millis()).unwrap();
+            let pause = Duration::from_millis(self.dice.below(pause + 1));
+            self.clock.sleep(pause).await;
+            serial += 1;
+            let old = self.old_path();
+            match (self.dice.below(10), old) {
+                (0, Some(path)) => self.remove(&path),
+                (1, Some(path)) => self.append(&path, serial),
+                (2 | 3, Some(path)) => self.rename_in(&path, serial),
+                (4, _) => self.write_slowly(&self.new_path(serial), serial).await,
+                _ => self.rename_in(&self.new_path(serial), serial),
+            }
+        }
+    }
+
+    fn old_path(&self) -> Option<PathBuf> {
+        let book = self.book.borrow();
+        let at = self.dice.size(book.pages.len());
+        book.pages.keys().nth(at).cloned()
+    }
+
+    fn new_path(&self, serial: u64) -> PathBuf {
+        let dir = self.dice.pick(&["", "", "day", "day/hour", "a b"]);
+        if !dir.is_empty() {
+            self.disk.raw().make_dirs(&Path::new(WATCHED).join(dir));
+        }
+        Path::new(dir).join(format!("image-{serial}.jpg"))
+    }
+
+    /// No two are alike, though many are as long as others.
+    fn content(&self, serial: u64) -> Vec<u8> {
+        let len = match self.dice.below(12) {
+            0 => 0,
+            1 => self.dice.size(200_000),
+            2..=6 => 1000,
+            _ => self.dice.size(6000),
+        };
+        let mut content = format!("{serial}:{};", self.dice.below(u64::MAX)).into_bytes();
+        while content.len() < len {
+            let byte = self.dice.below(256);
+            content.extend_from_slice(&byte.to_le_bytes());
+        }
+        content.truncate(len.max(if len == 0 { 0 } else { 24 }));
+        content
+    }
+
+    fn place(path: &Path) -> PathBuf {
+        Path::new(WATCHED).join(path)
+    }
+
+    /// A temporary name, then the final one, as good writers do.
+    fn rename_in(&self, path: &Path, serial: u64) {
+        let (disk, to) = (self.disk.raw(), Self::place(path));
+        let content = self.content(serial);
+        let from = to.with_file_name(format!(".{serial}.tmp"));
+        let Some(ino) = disk.open_writer(&from, true) else { return };
+        disk.append(ino, &content);
+        disk.close_writer(ino);
+        disk.sync(ino);
+        disk.rename(&from, &to);
+        let certain = self.careful || self.dice.percent(60);
+        if certain {
+            disk.sync_dir(to.parent().unwrap());
+        }
+        self.book.borrow_mut().write(path, content, certain);
+    }
+
+    /// Piece by piece under the final name.
+    async fn write_slowly(&self, path: &Path, serial: u64) {
+        let to = Self::place(path);
+        let content = self.content(serial);
+        let Some(ino) = self.disk.raw().open_writer(&to, true) else { return };
+        let cuts = self.disk.cuts();
+        for piece in content.chunks(content.len() / 3 + 1) {
+            self.disk.raw().append(ino, piece);
+            let pause = Duration::from_millis(self.dice.below(4000));
+            self.clock.sleep(pause).await;
+            if self.disk.cuts() > cuts {
+                return;
+            }
+        }
+        self.disk.raw().close_writer(ino);
+        self.finish(ino, path, content);
+    }
+
+    fn append(&self, path: &Path, serial: u64) {
+        let to = Self::place(path);
+        let disk = self.disk.raw();
+        let mut content = disk.content(&to).unwrap_or_default();
+        let more = self.content(serial);
+        let Some(ino) = disk.open_writer(&to, false) else { return };
+        disk.append(ino, &more);
+        disk.close_writer(ino);
+        content.extend_from_slice(&more);
+        self.finish(ino, path, content);
+    }
+
+    fn finish(&self, ino: u64, path: &Path, content: Vec<u8>) {
+        let certain = self.careful || self.dice.percent(60);
+        if certain {
+            self.disk.raw().sync(ino);
+            self.disk.raw().sync_dir(Self::place(path).parent().unwrap());
+        }
+        self.book.borrow_mut().write(path, content, certain);
+    }
+
+    fn remove(&self, path: &Path) {
+        if self.disk.raw().unlink(&Self::place(path)) {
+            self.book.borrow_mut().take_back(path);
+        }
+    }
+}
