@@ -380,8 +380,8 @@ const TRIES_MAX: u32 = 6;
 /// Names tried with `if_exists = "keep-both"`.
 const NUMBERED_NAMES_MAX: u32 = 200;
 
-/// An upload of more than this into a directory that may be missing, or of the
-/// rest of a file, waits for the 150, so that no metered byte is sent in vain.
+/// At most so much of a file is sent before the server said 150, so that few
+/// metered bytes are sent in vain.
 pub(super) const EAGER_BYTES_MAX: u64 = 64 << 10;
 
 /// What a server's hash command gets on top of the stall time: 4 MB a second.

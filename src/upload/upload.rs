@@ -81,8 +81,8 @@ struct Upload<'a> {
     wire: &'a RefCell<Wire>,
     source: &'a mut Source,
     flight: &'a mut Flight,
-    /// Send nothing before the server said that it takes the file.
-    cautious: bool,
+    /// Bytes that may be sent before the server said that it takes the file.
+    eager: u64,
     offset: u64,
 }
 
@@ -124,15 +124,12 @@ impl Session {
         let (file, pool) = (entry.job.content.clone(), self.sys.pool.clone());
         let mut source = Source::new(file, pool, range, chunk_len, hasher);
         let wire = RefCell::new(wire);
-        // vsftpd locks what it stores: while the session of a link that died
-        // silently holds a file, the STOR that goes on with it stays unanswered.
-        let may_wait = offset > 0 || !self.directory_is_known(&entry.last);
-        let cautious = entry.job.size.saturating_sub(offset) > EAGER_BYTES_MAX && may_wait;
+        let eager = self.eager_bytes(entry, offset);
         let upload = Upload {
             wire: &wire,
             source: &mut source,
             flight: &mut flight,
-            cautious,
+            eager,
             offset,
         };
         let check = match self.converse(entry, upload, waiting, next, feed).await {
@@ -155,6 +152,22 @@ impl Session {
         };
         let hash = source.into_hash().filter(|_| offset == 0);
         self.finish_check(entry, check, hash).await
+    }
+
+    /// How much of a file is sent before the 150. A STOR that was lost with its
+    /// control connection costs no more than this; slow start lets no more out
+    /// in that time anyway.
+    fn eager_bytes(&self, entry: &Entry, offset: u64) -> u64 {
+        let left = entry.job.size.saturating_sub(offset);
+        // A directory that is missing refuses the STOR. And vsftpd locks what
+        // it stores: while the session of a link that died silently holds a
+        // file, the STOR that goes on with it stays unanswered.
+        let in_doubt = left > EAGER_BYTES_MAX && !self.directory_is_known(&entry.last);
+        if offset > 0 || in_doubt {
+            0
+        } else {
+            EAGER_BYTES_MAX
+        }
     }
 
     /// Takes the next entry early.
@@ -303,11 +316,14 @@ impl Session {
             wire,
             source,
             flight,
-            cautious,
+            eager,
             offset,
         } = upload;
         let clock = self.sys.clock.clone();
-        let meter = Meter::new(clock.mono());
+        let meter = Meter::new(clock.mono(), eager);
+        if flight.begun {
+            meter.allow_all();
+        }
         let pace = FeedPace {
             feed,
             id: entry.job.id,
@@ -323,7 +339,6 @@ impl Session {
             let happening = poll_fn(|context| {
                 drained = drained || draining.as_mut().poll(context).is_ready();
                 if sent.is_none()
-                    && (flight.begun || !cautious)
                     && let Poll::Ready(result) = sending.as_mut().poll(context)
                 {
                     return Poll::Ready(Happening::Sent(result));
@@ -356,6 +371,9 @@ impl Session {
                     match event {
                         Ok(event) => flight.take(event, waiting, feed),
                         Err(failure) => break Err(failure.into()),
+                    }
+                    if flight.begun {
+                        meter.allow_all();
                     }
                     if flight.stored.is_some() {
                         break Ok(());
