@@ -39,6 +39,7 @@ impl Agent {
             self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         self.spawn(self.clone().move_floor());
         self.drive(&|| false).await;
         self.finish().await
@@ -48,6 +49,7 @@ impl Agent {
     /// that is away is tried for `patience` after the last thing that went well.
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         let scanning = async {
             for lane in 0..self.setup.lanes.len() {
                 if let Err(e) = self.scan_lane(LaneId(lane)).await {
@@ -161,7 +163,7 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty() || self.settling.is_busy()
+        !self.transfers.borrow().is_empty() || self.settling.is_busy() || self.archiving.is_busy()
     }
 
     /// Notes now and then that time has passed, for devices without a clock.

@@ -4,10 +4,12 @@
 //! [`Agent::open`] opens the spool; [`Agent::run`] is the service, until it is
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
-//! (`session.rs`), one for settling (`settling.rs`), and the loop that asks the
+//! (`session.rs`), one for settling (`settling.rs`), one for what is kept
+//! afterwards (`archiving.rs`), and the loop that asks the
 //! supervisor what to do next (`engine.rs`).
 
 mod answers;
+mod archiving;
 mod delivery;
 mod engine;
 mod intake;
@@ -34,6 +36,7 @@ use crate::supervisor::{
 use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
 
+use archiving::Archiving;
 use delivery::Tries;
 pub use outcome::Outcome;
 use session::Transfer;
@@ -58,6 +61,7 @@ pub struct Agent {
     inherited: BTreeMap<String, EntryId>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
+    archiving: Archiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -110,6 +114,7 @@ impl Agent {
         for finding in spool.findings() {
             log::warn!("spool: {finding}");
         }
+        archiving::set_archives(&mut spool, &setup)?;
         let started = sys.clock.mono();
         let mut state = State::new(rules(&setup), started);
         let inherited = inherit(&mut spool, &setup)?;
@@ -147,6 +152,7 @@ impl Agent {
             inherited,
             transfers: RefCell::default(),
             settling: Settling::new(),
+            archiving: Archiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),

@@ -1,6 +1,6 @@
 //! What all parts of the spool share.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::sys::{Clock, Fs};
 
 use super::EntryId;
+use super::archive::Outbox;
 use super::error::SpoolError;
 use super::log::AppendError;
 use super::recover::{Finding, Recovering};
@@ -23,8 +24,10 @@ pub(super) struct Core {
     pub(super) dir: PathBuf,
     pub(super) tag: u32,
     pub(super) writable: bool,
-    /// Entries of the newest receipts; some may not be settled yet.
-    pub(super) delivered: BTreeSet<EntryId>,
+    /// Entries of the newest receipts, and whether they were delivered; some
+    /// may not be settled yet.
+    pub(super) left: BTreeMap<EntryId, bool>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) findings: VecDeque<Finding>,
     poisoned: Option<Arc<SpoolError>>,
     uses: u64,
@@ -33,12 +36,13 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, dir: &Path, writable: bool) -> Core {
         Core {
+            outbox: Arc::new(Outbox::new(&fs, dir)),
             fs,
             clock,
             dir: dir.to_owned(),
             tag: 0,
             writable,
-            delivered: BTreeSet::new(),
+            left: BTreeMap::new(),
             findings: VecDeque::new(),
             poisoned: None,
             uses: 0,
@@ -90,18 +94,22 @@ impl Core {
         self.uses += 1;
         segment.used = self.uses;
         let path = segment.log_path();
-        let (tag, delivered, findings) = (self.tag, &self.delivered, &mut self.findings);
+        let (tag, left, findings) = (self.tag, &self.left, &mut self.findings);
+        let id_of = |segment, index| EntryId {
+            tag,
+            lane,
+            segment,
+            index,
+        };
+        let outbox = self.outbox.clone();
         let mut recovering = Recovering {
             fs: &*self.fs,
             writable: self.writable && self.poisoned.is_none(),
             now_ns: self.clock.wall().0,
-            delivered: &|segment, index| {
-                delivered.contains(&EntryId {
-                    tag,
-                    lane,
-                    segment,
-                    index,
-                })
+            has_receipt: &|segment, index| left.contains_key(&id_of(segment, index)),
+            let_go: &|segment, index, blob, path| {
+                let id = id_of(segment, index);
+                outbox.let_go(id, blob, path, left.get(&id) != Some(&false))
             },
             finding: &mut |finding| {
                 log::warn!("{finding}");

@@ -73,7 +73,8 @@ impl Spool {
             .lanes
             .values()
             .map(|lane| lane.waiting().plus(lane.dead()).bytes);
-        held.sum()
+        // What waits for the archive still takes its room.
+        held.sum::<u64>().saturating_add(self.core.outbox.bytes())
     }
 
     /// Evicts the oldest waiting entries until `more` bytes fit: of this lane
@@ -118,7 +119,6 @@ impl Spool {
                 victims.push(Settlement {
                     id: entry.id,
                     receipt: entry.receipt(now_ns, Proof::Evicted),
-                    archive: None,
                 });
             }
             found < bytes && victims.len() < SETTLE_BATCH

@@ -54,8 +54,8 @@ impl Lane {
             let mut segment = Segment::unread(dir, number);
             let peeked = Some(number) != last && segment.peek(&*core.fs).unwrap_or(false);
             let receipts = core
-                .delivered
-                .iter()
+                .left
+                .keys()
                 .any(|id| id.lane == no && id.segment == number);
             if !peeked || (receipts && segment.waiting.files + segment.dead.files > 0) {
                 core.load(no, &mut segment)?;
@@ -169,6 +169,10 @@ impl Lane {
             .filter(|s| s.is_finished() && s.no != self.tail_no())
             .map(|s| s.no)
             .collect();
+        if !finished.is_empty() {
+            let synced = core.outbox.sync();
+            core.synced(synced, &core.dir.join("outbox"))?;
+        }
         for no in finished {
             if let Some(segment) = self.segments.remove(&no) {
                 segment

@@ -1,6 +1,6 @@
 //! The ledger: what left the spool, when, and how surely.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,13 @@ pub enum Proof {
     Dropped,
     /// Not delivered: the target existed and `if_exists = "skip"`.
     Skipped,
+}
+
+impl Proof {
+    /// Whether the bytes reached their goal, so that an archive wants them.
+    pub(super) fn is_delivery(self) -> bool {
+        !matches!(self, Proof::Evicted | Proof::Dropped)
+    }
 }
 
 /// The durable record that an entry left the spool.
@@ -224,16 +231,19 @@ impl Ledger {
     }
 
     /// The entries of the newest receipts: those that may not be settled yet.
-    pub(super) fn newest(&self) -> io::Result<BTreeSet<EntryId>> {
+    /// `true` for those that were delivered.
+    pub(super) fn newest(&self) -> io::Result<BTreeMap<EntryId, bool>> {
         let mut newest = std::collections::VecDeque::new();
         if let Some(log) = &self.last {
             let mut scan = Scan::new(log.file());
             while let Some(piece) = scan.next::<Receipt>()? {
-                if let Piece::Record(_, Receipt { id: Some(id), .. }) = piece {
+                if let Piece::Record(_, receipt) = piece
+                    && let Some(id) = receipt.id
+                {
                     if newest.len() == SETTLE_BATCH {
                         newest.pop_front();
                     }
-                    newest.push_back(id);
+                    newest.push_back((id, receipt.proof.is_delivery()));
                 }
             }
         }

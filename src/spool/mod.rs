@@ -28,7 +28,9 @@
 //! profiles/<server>       what was learned about a server (opaque here)
 //! ledger/<n>.log          frames of Receipt
 //! damaged/                logs in which records were lost, kept for inspection
+//! outbox/<id>-<name>      delivered, on the way to an archive
 //! lanes/<no>-<name>/      one lane; no: 4 hex digits, name: %XX-escaped
+//!   archive               a frame of Archive: where delivered files are kept
 //!   paused                there while the lane is paused
 //!   seen, seen.log        versions taken with `take = "copy"`
 //!   <n>.log               frames of Record: what was taken
@@ -56,10 +58,12 @@
 //! the start is weighed by the table in `recover.rs`.
 //!
 //! An entry leaves by: receipt appended and flushed; `Settled` appended to the
-//! `.chg` and flushed; blob unlinked. A sealed segment without entries is
+//! `.chg` and flushed; blob unlinked or renamed
+//! to the outbox. A sealed segment without entries is
 //! deleted whole: blob directory flushed, log unlinked, lane directory flushed,
 //! `.chg` and blob directory removed.
 
+mod archive;
 mod core;
 mod error;
 mod evict;
@@ -79,6 +83,7 @@ mod take;
 mod tests;
 mod view;
 
+pub use self::archive::{Archive, Archiver};
 pub use self::error::{SpoolError, TakeError};
 pub use self::id::{EntryId, ParseIdError};
 pub use self::ledger::{LedgerLimits, Proof, Receipt};

@@ -61,7 +61,7 @@ impl Spool {
         let path = dir.join("ledger");
         let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable)
             .map_err(SpoolError::io("open the ledger", &path))?;
-        core.delivered = ledger
+        core.left = ledger
             .newest()
             .map_err(SpoolError::io("read the ledger", &path))?;
         let mut spool = Spool {
@@ -72,7 +72,14 @@ impl Spool {
             dev: meta.dev,
             _lock: None,
         };
-        for (no, name, dir) in spool.lane_dirs()? {
+        let lanes = spool.lane_dirs()?;
+        if spool.core.writable {
+            let outbox = spool.core.outbox.open();
+            outbox.map_err(SpoolError::io("read the outbox in", &dir))?;
+            let targets = lanes.iter();
+            targets.for_each(|(no, _, dir)| spool.core.outbox.open_target(*no, dir));
+        }
+        for (no, name, dir) in lanes {
             let lane = Lane::open(&mut spool.core, no, &dir)?;
             spool.lanes.insert(name, lane);
         }
@@ -159,13 +166,14 @@ impl Spool {
 /// Makes the spool's directories, parents included, durably.
 fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     make_dir(fs, dir)?;
-    for name in ["lanes", "ledger", "profiles", "damaged"] {
+    for name in ["lanes", "ledger", "profiles", "damaged", "outbox"] {
         make_dir(fs, &dir.join(name))?;
     }
     Ok(())
 }
 
-fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+/// Makes a directory and its parents durably, as far as they are missing.
+pub(super) fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
     match fs.create_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -9,7 +9,7 @@
 //! | waiting, dead | there | any | no | keep |
 //! | waiting, dead | missing | yes | no | lost: the entry is dropped, and said so |
 //! | waiting | missing | no | no | void: the intent never finished; the source is where it was |
-//! | gone | there | any | any | remove the blob: its unlinking was not durable |
+//! | gone | there | any | any | let the blob go: its going was not durable |
 //! | absent, void | there | any | any | recover: the blob is delivered under `recovered/` |
 //! | absent, void, gone | missing | any | any | nothing |
 
@@ -92,9 +92,14 @@ pub(super) struct Recovering<'a> {
     pub(super) writable: bool,
     pub(super) now_ns: i64,
     /// Whether a receipt exists for an index of a segment of this lane.
-    pub(super) delivered: &'a dyn Fn(u32, u16) -> bool,
+    pub(super) has_receipt: &'a dyn Fn(u32, u16) -> bool,
+    /// Removes or archives the blob of an index, whose path is given.
+    pub(super) let_go: &'a LetGo<'a>,
     pub(super) finding: &'a mut dyn FnMut(Finding),
 }
+
+/// Lets go of a blob: segment, index, where it is, and the entry's path.
+pub(super) type LetGo<'a> = dyn Fn(u32, u16, &Path, &[u8]) -> io::Result<()> + 'a;
 
 /// What is to be done about one index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +109,7 @@ pub(super) enum Verdict {
     Settle,
     Lost,
     Void,
-    RemoveBlob,
+    LetGo,
     Recover,
 }
 
@@ -116,7 +121,7 @@ pub(super) fn decide(state: State, blob: bool, finished: bool, receipt: bool) ->
         (State::Dead, false) => Verdict::Lost,
         (State::Waiting, false) if finished => Verdict::Lost,
         (State::Waiting, false) => Verdict::Void,
-        (State::Gone, true) => Verdict::RemoveBlob,
+        (State::Gone, true) => Verdict::LetGo,
         (State::Absent | State::Void, true) => Verdict::Recover,
         (State::Absent | State::Void | State::Gone, false) => Verdict::Nothing,
     }
@@ -341,7 +346,7 @@ fn reconcile(
             index.state(at),
             blob,
             at < done,
-            (r.delivered)(segment.no, at),
+            (r.has_receipt)(segment.no, at),
         );
         match verdict {
             Verdict::Nothing => {}
@@ -365,7 +370,7 @@ fn reconcile(
                 index.set(at, State::Void, None);
                 frame::encode(&Record::Void { index: at }, &mut voids)?;
             }
-            Verdict::RemoveBlob => remove.push(at),
+            Verdict::LetGo => remove.push(at),
             Verdict::Recover => {
                 let offset = index.changes.len() + changes.len() as u64;
                 let add = recovered(segment, r, at)?;
@@ -382,7 +387,8 @@ fn reconcile(
     if r.writable {
         write_back(segment, index, r.fs, (&changes, &voids), unfinished)?;
         for at in remove {
-            r.fs.unlink(&segment.blob_path(at))?;
+            let path = index.add_of(at).map_or_else(|_| Vec::new(), |add| add.path);
+            (r.let_go)(segment.no, at, &segment.blob_path(at), &path)?;
         }
     }
     Ok(())
@@ -498,7 +504,7 @@ mod tests {
                 let live = matches!(state, State::Waiting | State::Dead);
                 assert_eq!(verdict == Verdict::Settle, live && receipt);
                 assert_eq!(verdict == Verdict::Keep, live && blob && !receipt);
-                assert_eq!(verdict == Verdict::RemoveBlob, state == State::Gone && blob);
+                assert_eq!(verdict == Verdict::LetGo, state == State::Gone && blob);
                 assert_eq!(
                     verdict == Verdict::Recover,
                     blob && matches!(state, State::Absent | State::Void)

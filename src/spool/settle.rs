@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 
 use super::core::Core;
 use super::frame;
@@ -24,9 +23,6 @@ pub struct Settlement {
     pub id: EntryId,
     /// What the ledger is to say.
     pub receipt: Receipt,
-    /// Where its bytes go, on the spool's filesystem and in a directory that
-    /// exists; `None` removes them.
-    pub archive: Option<PathBuf>,
 }
 
 impl Spool {
@@ -40,16 +36,13 @@ impl Spool {
     pub fn settle(&mut self, settlements: &[Settlement]) -> Result<(), SpoolError> {
         for batch in settlements.chunks(SETTLE_BATCH) {
             self.enter(batch.iter().map(|s| &s.receipt))?;
-            self.archive(batch);
-            let mut changes: BTreeMap<(u16, u32), Vec<u16>> = BTreeMap::new();
+            let mut leaving: BTreeMap<(u16, u32), Vec<&Settlement>> = BTreeMap::new();
             for s in batch {
-                changes
-                    .entry((s.id.lane, s.id.segment))
-                    .or_default()
-                    .push(s.id.index);
+                let place = (s.id.lane, s.id.segment);
+                leaving.entry(place).or_default().push(s);
             }
-            for ((lane, segment), indices) in changes {
-                self.settle_in(lane, segment, &indices)?;
+            for ((lane, segment), settlements) in leaving {
+                self.settle_in(lane, segment, &settlements)?;
             }
         }
         self.unload();
@@ -75,20 +68,12 @@ impl Spool {
         self.core.appended(entered, &path)
     }
 
-    fn archive(&mut self, batch: &[Settlement]) {
-        for s in batch {
-            let Some(to) = &s.archive else { continue };
-            let Some((_, segment)) = self.locate(s.id) else {
-                continue;
-            };
-            let blob = segment.blob_path(s.id.index);
-            if let Err(e) = self.core.fs.rename(&blob, to) {
-                log::warn!("cannot archive {}: {e}; it is removed", to.display());
-            }
-        }
-    }
-
-    fn settle_in(&mut self, lane: u16, no: u32, indices: &[u16]) -> Result<(), SpoolError> {
+    fn settle_in(
+        &mut self,
+        lane: u16,
+        no: u32,
+        settlements: &[&Settlement],
+    ) -> Result<(), SpoolError> {
         let Some((core, lane)) = self.parts_of(lane) else {
             return Ok(());
         };
@@ -97,23 +82,22 @@ impl Spool {
         };
         core.load(lane.no, segment)?;
         let mut changes = Vec::new();
-        let mut gone = Vec::new();
-        for &at in indices {
+        let mut gone: BTreeMap<u16, (State, u64, &Settlement)> = BTreeMap::new();
+        for s in settlements {
+            let at = s.id.index;
             let Some(index) = segment.index.as_ref() else {
                 break;
             };
             let state = index.state(at);
-            if matches!(state, State::Waiting | State::Dead)
-                && !gone.iter().any(|g: &(u16, _, _)| g.0 == at)
-            {
+            if matches!(state, State::Waiting | State::Dead) && !gone.contains_key(&at) {
                 // An unreadable record does not keep a delivered entry here.
                 let size = index.add_of(at).map_or(0, |add| add.size);
                 changes.push(Change::Settled { index: at, size });
-                gone.push((at, state, size));
+                gone.insert(at, (state, size, s));
             }
         }
         write_changes(core, segment, &changes)?;
-        for (at, state, size) in gone {
+        for (at, (state, size, settlement)) in gone {
             match state {
                 State::Dead => segment.dead.take(size),
                 _ => segment.waiting.take(size),
@@ -123,12 +107,11 @@ impl Spool {
                 index.notes.remove(&at);
             }
             let blob = segment.blob_path(at);
-            match core.fs.unlink(&blob) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    // The next start removes it.
-                    log::warn!("cannot remove {}: {e}", blob.display());
-                }
-                _ => {}
+            let Receipt { path, proof, .. } = &settlement.receipt;
+            let keep = proof.is_delivery();
+            if let Err(e) = core.outbox.let_go(settlement.id, &blob, path, keep) {
+                // The next start does it.
+                log::warn!("cannot remove {}: {e}", blob.display());
             }
         }
         lane.delete_finished(core)
@@ -177,11 +160,7 @@ impl Spool {
     pub fn drop_entry(&mut self, id: EntryId) -> Result<(), SpoolError> {
         let entry = self.entry(id)?;
         let receipt = entry.receipt(self.core.clock.wall().0, Proof::Dropped);
-        self.settle(&[Settlement {
-            id,
-            receipt,
-            archive: None,
-        }])
+        self.settle(&[Settlement { id, receipt }])
     }
 
     /// Writes one change of an entry that is in state `from`, durably.

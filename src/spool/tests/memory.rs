@@ -33,6 +33,7 @@ struct Disk {
     cut_at: Option<u64>,
     fail_sync: bool,
     room: Option<u64>,
+    mount: Option<PathBuf>,
     locked: bool,
 }
 
@@ -77,6 +78,25 @@ impl MemoryFs {
     /// Sets how many bytes are free.
     pub(crate) fn set_room(&self, room: u64) {
         self.disk().room = Some(room);
+    }
+
+    /// Makes a directory another filesystem: nothing is renamed into it.
+    pub(crate) fn mount(&self, path: &str) {
+        self.create_dir(Path::new(path)).unwrap();
+        self.disk().mount = Some(path.into());
+        self.sync_dir(Path::new("/")).unwrap();
+    }
+
+    /// The names in a directory, sorted.
+    pub(crate) fn names(&self, dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        self.read_dir(dir, &mut |entry| {
+            names.push(entry.name.into_string().unwrap());
+            true
+        })
+        .unwrap();
+        names.sort();
+        names
     }
 
     /// The power comes back: what was not stored is lost, or not, by `coin`.
@@ -263,6 +283,11 @@ impl Fs for MemoryFs {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.find(path.parent().unwrap_or(path))
+            .or_else(|e| match path == Path::new("/") {
+                true => Ok(0),
+                false => Err(e),
+            })?;
         let mut disk = self.write()?;
         match disk.now.contains_key(path) {
             true => Err(io::ErrorKind::AlreadyExists.into()),
@@ -275,7 +300,12 @@ impl Fs for MemoryFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ino = self.find(from)?;
+        self.find(to.parent().unwrap_or(to))?;
         let mut disk = self.write()?;
+        let mount = disk.mount.clone();
+        if mount.is_some_and(|at| from.starts_with(&at) != to.starts_with(&at)) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         disk.now.remove(from);
         disk.now.insert(to.to_owned(), ino);
         Ok(())
