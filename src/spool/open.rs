@@ -11,6 +11,8 @@ use super::error::SpoolError;
 use super::lane::{self, Lane};
 use super::ledger::Ledger;
 use super::recover::Finding;
+use super::renew;
+use super::reserve::Reserve;
 use super::{FORMAT, Options, Spool};
 
 /// The longest profile of a server.
@@ -37,7 +39,18 @@ impl Spool {
             Some(tag) => tag,
             None => write_format(sys, dir)?,
         };
+        let suspect = renew::is_marked(fs, dir);
+        if suspect {
+            log::warn!("a flush failed in the last run; the logs are written anew");
+            core.distrusts_all = true;
+            let lanes: Vec<PathBuf> = lane_dirs(&core)?.into_iter().map(|lane| lane.2).collect();
+            let renewed = renew::renew(fs, dir, &lanes);
+            core.written(renewed, "write the logs anew in", dir)?;
+        }
         let mut spool = Spool::read(core, options)?;
+        if suspect {
+            renew::unmark(fs, dir).map_err(SpoolError::io("write to", dir))?;
+        }
         spool._lock = Some(lock);
         Ok(spool)
     }
@@ -59,20 +72,25 @@ impl Spool {
         let dir = core.dir.clone();
         let meta = core.fs.meta(&dir).map_err(SpoolError::io("read", &dir))?;
         let path = dir.join("ledger");
-        let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable)
-            .map_err(SpoolError::io("open the ledger", &path))?;
+        let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable);
+        let ledger = core.written(ledger, "open the ledger", &path)?;
         core.left = ledger
             .newest()
             .map_err(SpoolError::io("read the ledger", &path))?;
+        let reserve = Reserve::open(&*core.fs, &dir, core.writable)
+            .map_err(SpoolError::io("read the reserve in", &dir))?;
         let mut spool = Spool {
             core,
             options,
             lanes: Default::default(),
             ledger,
+            reserve,
+            entered: Default::default(),
             dev: meta.dev,
             _lock: None,
         };
-        let lanes = spool.lane_dirs()?;
+        spool.read_reserve()?;
+        let lanes = lane_dirs(&spool.core)?;
         if spool.core.writable {
             let outbox = spool.core.outbox.open();
             outbox.map_err(SpoolError::io("read the outbox in", &dir))?;
@@ -84,24 +102,30 @@ impl Spool {
             spool.lanes.insert(name, lane);
         }
         spool.reopen_seen()?;
+        if spool.core.writable {
+            match spool.catch_up() {
+                Err(e) if e.is_full() => log::warn!("{e}: {}", e.cause()),
+                caught_up => caught_up?,
+            }
+            spool.core.left.clear();
+        }
         spool.unload();
         Ok(spool)
     }
 
-    fn lane_dirs(&self) -> Result<Vec<(u16, String, PathBuf)>, SpoolError> {
-        let parent = self.core.dir.join("lanes");
-        let mut lanes = Vec::new();
-        self.core
-            .fs
-            .read_dir(&parent, &mut |entry| {
-                let name = entry.name.to_str().and_then(lane::name_of);
-                if let Some((no, name)) = name {
-                    lanes.push((no, name, parent.join(&entry.name)));
-                }
-                true
-            })
-            .map_err(SpoolError::io("read", &parent))?;
-        Ok(lanes)
+    /// Learns what left the spool while its disk was full.
+    fn read_reserve(&mut self) -> Result<(), SpoolError> {
+        let (left, entered) = (&mut self.core.left, &mut self.entered);
+        let read = self.reserve.each(&mut |receipt| {
+            if let Some(id) = receipt.id
+                && left.insert(id, receipt.proof.is_delivery()).is_some()
+            {
+                // A crash came before the reserve was freed.
+                entered.insert(id);
+            }
+            true
+        });
+        read.map_err(SpoolError::io("read the reserve in", &self.core.dir))
     }
 
     /// Takes what was found wrong since the last call, at most some dozens;
@@ -161,6 +185,22 @@ impl Spool {
     pub fn tag(&self) -> u32 {
         self.core.tag
     }
+}
+
+/// The lanes: number, name and directory.
+pub(super) fn lane_dirs(core: &Core) -> Result<Vec<(u16, String, PathBuf)>, SpoolError> {
+    let parent = core.dir.join("lanes");
+    let mut lanes = Vec::new();
+    core.fs
+        .read_dir(&parent, &mut |entry| {
+            let name = entry.name.to_str().and_then(lane::name_of);
+            if let Some((no, name)) = name {
+                lanes.push((no, name, parent.join(&entry.name)));
+            }
+            true
+        })
+        .map_err(SpoolError::io("read", &parent))?;
+    Ok(lanes)
 }
 
 /// Makes the spool's directories, parents included, durably.

@@ -39,6 +39,7 @@ use crate::sys::{Create, Fs, Wall, read_all, write_whole};
 
 use self::shelves::Shelves;
 use super::error::is_full;
+use super::log::{WriteError, sync_dir};
 use super::{EntryId, Spool, SpoolError, frame};
 
 /// Files that are carried in one step.
@@ -135,10 +136,10 @@ impl Outbox {
 
     /// Makes durable what was put in, before the place where it came from is
     /// given up for good.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> Result<(), WriteError> {
         match self.targets().is_empty() {
             true => Ok(()),
-            false => self.fs.sync_dir(&self.dir),
+            false => sync_dir(&*self.fs, &self.dir),
         }
     }
 
@@ -256,7 +257,7 @@ impl Archiver {
                 }
             }
         }
-        self.make_durable(carried);
+        self.make_durable(&carried);
         for shelves in self.archives.values_mut() {
             more |= shelves.tidy(&*self.fs, now);
         }
@@ -328,8 +329,8 @@ impl Archiver {
     }
 
     /// Flushes the shelves, and only then removes what was copied to them.
-    fn make_durable(&self, carried: BTreeMap<PathBuf, Vec<Parcel>>) {
-        for (shelf, parcels) in &carried {
+    fn make_durable(&self, carried: &BTreeMap<PathBuf, Vec<Parcel>>) {
+        for (shelf, parcels) in carried {
             if let Err(e) = self.fs.sync_dir(shelf) {
                 log::error!("cannot flush the archive {}: {e}", shelf.display());
             }

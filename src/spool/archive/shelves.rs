@@ -99,7 +99,7 @@ impl Shelves {
     /// A file was put on the newest shelf.
     pub(super) fn count_in(&mut self, bytes: u64) {
         let shelves = self.shelves.as_mut();
-        let last = shelves.and_then(|shelves| shelves.last_entry());
+        let last = shelves.and_then(BTreeMap::last_entry);
         if let Some(held) = last.and_then(|last| last.into_mut().held.as_mut()) {
             held.files += 1;
             held.bytes = held.bytes.saturating_add(bytes);

@@ -3,6 +3,8 @@
 
 mod archive;
 mod crash;
+mod failures;
+mod full;
 pub(crate) mod memory;
 mod service;
 
