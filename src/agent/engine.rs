@@ -41,6 +41,7 @@ impl Agent {
         self.spawn(self.clone().settle_all());
         self.spawn(self.clone().archive_all());
         self.spawn(self.clone().move_floor());
+        self.spawn(self.clone().keep_budgets());
         self.drive(&|| false).await;
         self.finish().await
     }
@@ -156,6 +157,7 @@ impl Agent {
             }
         }
         self.keep_floor().await;
+        self.note_budgets().await;
         let stats = self.spool.with(|spool| spool.stats()).await;
         let mut outcome = self.outcome.borrow().clone();
         outcome.queued = stats.waiting.files;

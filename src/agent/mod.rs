@@ -10,6 +10,7 @@
 
 mod answers;
 mod archiving;
+mod budgets;
 mod delivery;
 mod engine;
 mod intake;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
-use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
+use crate::schedule::{Bucket, Moment, Schedule, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
     Event, LaneId, LaneRules, Order, Rules, SCHEDULE_NONE, ServerId, ServerRules, SessionId, State,
@@ -116,7 +117,7 @@ impl Agent {
         }
         archiving::set_archives(&mut spool, &setup)?;
         let started = sys.clock.mono();
-        let mut state = State::new(rules(&setup), started);
+        let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
             profile: spool
@@ -231,7 +232,7 @@ impl Agent {
     }
 }
 
-fn rules(setup: &Setup) -> Rules {
+fn rules(setup: &Setup, spool: &Spool) -> Rules {
     let lanes = setup.lanes.iter().map(|lane| LaneRules {
         priority: lane.priority,
         weight: 1,
@@ -251,7 +252,7 @@ fn rules(setup: &Setup) -> Rules {
     let schedules = setup.schedules.iter().map(|options| {
         (
             Schedule::new(options.clone(), &setup.device),
-            Spent::default(),
+            budgets::spent_before(spool, &options.name),
         )
     });
     Rules {

@@ -17,6 +17,8 @@ use super::{FORMAT, Options, Spool};
 
 /// The longest profile of a server.
 const PROFILE_MAX: usize = 64 << 10;
+/// The longest note.
+const NOTE_MAX: usize = 4 << 10;
 
 impl Spool {
     /// Opens the spool in `dir` for this agent alone, making it if need be,
@@ -158,6 +160,32 @@ impl Spool {
             .join(lane::dir_name(0, server))
     }
 
+    /// A small value that outlives restarts, as [`Spool::put_note`] was given it.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        read_all(&*self.core.fs, &self.note_path(name), NOTE_MAX).ok()
+    }
+
+    /// Keeps a small value (4 KiB at most) over restarts. Each call is a flush:
+    /// not for what changes all the time.
+    ///
+    /// # Errors
+    /// What the disk says; the old value is then still there.
+    pub fn put_note(&mut self, name: &str, value: &[u8]) -> Result<(), SpoolError> {
+        self.core.check_writable()?;
+        let path = self.note_path(name);
+        let written = match value.len() > NOTE_MAX {
+            true => Err(io::ErrorKind::InvalidInput.into()),
+            false => write_whole(&*self.core.fs, &path, value),
+        };
+        written.map_err(SpoolError::io("write", &path))
+    }
+
+    fn note_path(&self, name: &str) -> PathBuf {
+        let notes = self.core.dir.join("notes");
+        notes.join(lane::dir_name(0, name))
+    }
+
     /// The latest sane wall clock that was ever noted.
     #[must_use]
     pub fn clock_floor(&self) -> Option<Wall> {
@@ -206,7 +234,7 @@ pub(super) fn lane_dirs(core: &Core) -> Result<Vec<(u16, String, PathBuf)>, Spoo
 /// Makes the spool's directories, parents included, durably.
 fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     make_dir(fs, dir)?;
-    for name in ["lanes", "ledger", "profiles", "damaged", "outbox"] {
+    for name in ["lanes", "ledger", "profiles", "damaged", "outbox", "notes"] {
         make_dir(fs, &dir.join(name))?;
     }
     Ok(())
