@@ -94,14 +94,12 @@ impl LaneFeed {
             entry.size,
             receipt.proof
         );
-        let archive = agent.archive_path(doing.lane, entry);
         agent.settling.push(Leaving {
             session: self.session,
             lane: doing.lane,
             settlement: Settlement {
                 id: entry.id,
                 receipt,
-                archive,
             },
         });
     }
@@ -271,19 +269,4 @@ impl Agent {
             .and_then(|t| self.setup.servers.get(t.server.0));
         server.map_or_else(String::new, |server| server.options.name.clone())
     }
-
-    fn archive_path(&self, lane: LaneId, entry: &Entry) -> Option<std::path::PathBuf> {
-        use std::os::unix::ffi::OsStrExt;
-
-        let archive = self.lane(lane)?.archive.as_ref()?;
-        // The id keeps two versions of one file apart.
-        let mut name = entry.id.to_string().into_bytes();
-        name.push(b'-');
-        let last = entry.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        name.extend(last.iter().take(NAME_ROOM));
-        Some(archive.dir.join(std::ffi::OsStr::from_bytes(&name)))
-    }
 }
-
-/// What is left of a file name's 255 bytes beside the entry's id.
-const NAME_ROOM: usize = 200;

@@ -4,10 +4,13 @@
 //! [`Agent::open`] opens the spool; [`Agent::run`] is the service, until it is
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
-//! (`session.rs`), one for settling (`settling.rs`), and the loop that asks the
+//! (`session.rs`), one for settling (`settling.rs`), one for what is kept
+//! afterwards (`archiving.rs`), and the loop that asks the
 //! supervisor what to do next (`engine.rs`).
 
 mod answers;
+mod archiving;
+mod budgets;
 mod delivery;
 mod engine;
 mod intake;
@@ -26,7 +29,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
-use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
+use crate::schedule::{Bucket, Moment, Schedule, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
     Event, LaneId, LaneRules, Order, Rules, SCHEDULE_NONE, ServerId, ServerRules, SessionId, State,
@@ -34,6 +37,7 @@ use crate::supervisor::{
 use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
 
+use archiving::Archiving;
 use delivery::Tries;
 pub use outcome::Outcome;
 use session::Transfer;
@@ -58,6 +62,7 @@ pub struct Agent {
     inherited: BTreeMap<String, EntryId>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
+    archiving: Archiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -110,8 +115,9 @@ impl Agent {
         for finding in spool.findings() {
             log::warn!("spool: {finding}");
         }
+        archiving::set_archives(&mut spool, &setup)?;
         let started = sys.clock.mono();
-        let mut state = State::new(rules(&setup), started);
+        let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
             profile: spool
@@ -147,6 +153,7 @@ impl Agent {
             inherited,
             transfers: RefCell::default(),
             settling: Settling::new(),
+            archiving: Archiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),
@@ -225,7 +232,7 @@ impl Agent {
     }
 }
 
-fn rules(setup: &Setup) -> Rules {
+fn rules(setup: &Setup, spool: &Spool) -> Rules {
     let lanes = setup.lanes.iter().map(|lane| LaneRules {
         priority: lane.priority,
         weight: 1,
@@ -245,7 +252,7 @@ fn rules(setup: &Setup) -> Rules {
     let schedules = setup.schedules.iter().map(|options| {
         (
             Schedule::new(options.clone(), &setup.device),
-            Spent::default(),
+            budgets::spent_before(spool, &options.name),
         )
     });
     Rules {

@@ -80,6 +80,7 @@ impl Agent {
                 }
             }
         }
+        self.archive_soon();
         let pending = &self.settling.pending;
         pending.set(pending.get().saturating_sub(batch.len()));
         for leaving in batch {
