@@ -141,11 +141,15 @@ impl Agent {
         let mut feed = LaneFeed::new(self.clone(), id, shelf.clone());
         let delivering = async {
             loop {
-                while shelf.jobs.borrow().is_empty() {
+                while shelf.jobs.borrow().is_empty() && !self.stopping.get() {
                     if shelf.dry.get() {
                         return Ok(());
                     }
                     shelf.filled.wait().await;
+                }
+                if self.stopping.get() {
+                    // The feed gives nothing more; what was fetched goes back.
+                    return Ok(());
                 }
                 session.run(&mut feed).await?;
                 shelf.dry.set(false);
