@@ -11,12 +11,14 @@ mod answers;
 mod delivery;
 mod engine;
 mod intake;
+mod memory;
 mod outcome;
 mod session;
 mod settling;
 pub mod setup;
 mod signal;
 mod spooler;
+mod trouble;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -35,6 +37,7 @@ use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
 
 use delivery::Tries;
+pub use memory::Memory;
 pub use outcome::Outcome;
 use session::Transfer;
 use settling::Settling;
@@ -56,6 +59,9 @@ pub struct Agent {
     in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
+    /// So may those up to here, by the number of their lane: what they cost was
+    /// forgotten.
+    forgotten: RefCell<BTreeMap<u64, EntryId>>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
     /// Files and bytes since the start.
@@ -84,6 +90,8 @@ struct ServerSlot {
     profile: Profile,
     ready: RefCell<Option<Rc<Server>>>,
     last_error: RefCell<Option<String>>,
+    /// When it is tried again, as was said last; `None` while it works.
+    said: Cell<Option<Mono>>,
 }
 
 /// A session without work is closed after so long: well before servers do it
@@ -110,7 +118,8 @@ impl Agent {
         for finding in spool.findings() {
             log::warn!("spool: {finding}");
         }
-        let started = sys.clock.mono();
+        let now = sys.clock.mono();
+        let started = setup.memory.as_ref().map_or(now, Memory::started);
         let mut state = State::new(rules(&setup), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
@@ -119,12 +128,13 @@ impl Agent {
                 .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
             ready: RefCell::new(None),
             last_error: RefCell::new(None),
+            said: Cell::new(None),
         });
         let servers = servers.collect();
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
         let moment = Moment {
-            mono: started,
+            mono: now,
             wall: sys.clock.wall(),
             trust: Trust::judge(sys.clock.wall(), floor),
             tz: &tz,
@@ -133,8 +143,8 @@ impl Agent {
         let buckets = setup
             .schedules
             .iter()
-            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, started))));
-        Ok(Rc::new(Agent {
+            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, now))));
+        let agent = Rc::new(Agent {
             sys: sys.clone(),
             buckets: buckets.collect(),
             setup,
@@ -145,6 +155,7 @@ impl Agent {
             floor: Cell::new(floor),
             in_hand: RefCell::default(),
             inherited,
+            forgotten: RefCell::default(),
             transfers: RefCell::default(),
             settling: Settling::new(),
             delivered: Cell::default(),
@@ -152,14 +163,24 @@ impl Agent {
             scanned: Cell::new(false),
             stopped: Stopped::new(),
             outcome: RefCell::default(),
-            progress: Cell::new(started),
+            progress: Cell::new(now),
             full_since: Cell::new(None),
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),
             draining: Cell::new(false),
             tasks: Rc::downgrade(tasks),
-        }))
+        });
+        if let Some(memory) = &agent.setup.memory {
+            agent.recall(memory);
+        }
+        Ok(agent)
+    }
+
+    /// The server of that name, if there is one.
+    fn server_named(&self, name: &str) -> Option<&ServerSlot> {
+        let named = |setup: &setup::ServerSetup| setup.options.name == name;
+        self.servers.get(self.setup.servers.iter().position(named)?)
     }
 
     /// This instant, on both clocks.

@@ -251,7 +251,7 @@ impl Finder {
                 "file"
             };
             log::warn!(
-                "watch {}: the {what} {} has a line end or NUL in its name, which FTP cannot \
+                "watch {:?}: the {what} {} has a line end or NUL in its name, which FTP cannot \
                  carry; it is left where it is (rename it to have it delivered)",
                 self.watch,
                 shown(path)

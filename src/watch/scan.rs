@@ -61,7 +61,7 @@ impl Scan {
                     self.open.pop();
                 }
                 Err(e) => {
-                    log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(dir));
+                    log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(dir));
                     self.open.pop();
                 }
             }
@@ -84,7 +84,7 @@ impl Scan {
     fn enter(&mut self, finder: &Finder, dir: Vec<u8>) {
         if self.open.len() > DEPTH_MAX {
             log::warn!(
-                "watch {}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
+                "watch {:?}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
                 finder.watch(),
                 shown(&dir)
             );
@@ -93,7 +93,7 @@ impl Scan {
         match finder.fs().open_dir(&finder.place(&dir)) {
             Ok(opened) => self.open.push((dir, opened)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(&dir)),
+            Err(e) => log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(&dir)),
         }
     }
 }
