@@ -319,18 +319,6 @@ impl Agent {
             .and_then(|t| self.setup.servers.get(t.server.0));
         server.map_or_else(String::new, |server| server.options.name.clone())
     }
-
-    fn archive_path(&self, lane: LaneId, entry: &Entry) -> Option<std::path::PathBuf> {
-        use std::os::unix::ffi::OsStrExt;
-
-        let archive = self.lane(lane)?.archive.as_ref()?;
-        // The id keeps two versions of one file apart.
-        let mut name = entry.id.to_string().into_bytes();
-        name.push(b'-');
-        let last = entry.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        name.extend(last.iter().take(NAME_ROOM));
-        Some(archive.dir.join(std::ffi::OsStr::from_bytes(&name)))
-    }
 }
 
 /// The part of an entry's place that names its lane.
@@ -340,5 +328,3 @@ pub(super) fn lane_of(id: EntryId) -> u64 {
 
 /// Entries that failed and wait again, of which is known what they cost so far.
 const TRIES_MAX: usize = 1024;
-/// What is left of a file name's 255 bytes beside the entry's id.
-const NAME_ROOM: usize = 200;

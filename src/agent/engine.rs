@@ -63,6 +63,8 @@ impl Agent {
         };
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
         smol::future::zip(scanning, self.drive(&done)).await;
+        self.next_prune.set(Mono::default());
+        self.prune_archives().await;
         self.finish().await
     }
 
@@ -169,6 +171,7 @@ impl Agent {
     async fn move_floor(self: Rc<Self>) {
         loop {
             self.keep_floor().await;
+            self.prune_archives().await;
             let next: Mono = self.sys.clock.mono().after(FLOOR_EVERY);
             self.sys.clock.sleep_until(next).await;
         }

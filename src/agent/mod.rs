@@ -8,6 +8,7 @@
 //! supervisor what to do next (`engine.rs`).
 
 mod answers;
+mod archive;
 mod delivery;
 mod engine;
 mod intake;
@@ -21,13 +22,14 @@ mod spooler;
 mod trouble;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
+use crate::base::ByteSize;
 use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
@@ -35,6 +37,7 @@ use crate::supervisor::{
 };
 use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
+use crate::watch::Said;
 
 use delivery::Tries;
 pub use memory::Memory;
@@ -78,6 +81,12 @@ pub struct Agent {
     stopping: Cell<bool>,
     draining: Cell<bool>,
     stopped: Stopped,
+    /// Lanes whose files the spool has no room for, as was said.
+    without_room: RefCell<BTreeSet<LaneId>>,
+    /// What was said of files that could not be taken.
+    said: RefCell<Said>,
+    /// When the archives are looked at again.
+    next_prune: Cell<Mono>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -162,6 +171,9 @@ impl Agent {
             tries: RefCell::default(),
             scanned: Cell::new(false),
             stopped: Stopped::new(),
+            without_room: RefCell::default(),
+            said: RefCell::default(),
+            next_prune: Cell::new(Mono::default()),
             outcome: RefCell::default(),
             progress: Cell::new(now),
             full_since: Cell::new(None),
@@ -226,6 +238,21 @@ impl Agent {
             .iter()
             .position(|lane| lane.watch.name == name);
         at.map(LaneId)
+    }
+
+    /// One line on what runs and what waits.
+    pub async fn say_hello(&self) {
+        let waiting = self.spool.with(|spool| spool.stats().waiting).await;
+        let queued = match waiting.files {
+            0 => "nothing is queued".to_owned(),
+            1 => format!("1 file ({}) is queued", ByteSize(waiting.bytes)),
+            n => format!("{n} files ({}) are queued", ByteSize(waiting.bytes)),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        log::info!(
+            "edgespool {version} runs on {}; {queued}",
+            self.setup.device
+        );
     }
 
     /// Tells the agent to stop soon: what is under way is finished or parked.

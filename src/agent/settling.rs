@@ -59,10 +59,12 @@ impl Agent {
                 continue;
             }
             self.settle(batch).await;
+            self.prune_archives().await;
         }
     }
 
-    async fn settle(&self, batch: Vec<Leaving>) {
+    async fn settle(&self, mut batch: Vec<Leaving>) {
+        self.archive_elsewhere(&mut batch).await;
         let settlements: Vec<Settlement> = batch.iter().map(|l| l.settlement.clone()).collect();
         loop {
             let again = settlements.clone();

@@ -128,7 +128,7 @@ fn with_config(sys: &Sys, cli: &Cli, command: impl FnOnce(Config) -> Exit) -> Ex
         Ok(loaded) => {
             logging::set_level(logging::filter(loaded.config.log.level), cli.verbose);
             for warning in &loaded.warnings {
-                log::warn!("{warning}");
+                log::warn!("{}", warning.unmarked());
             }
             command(loaded.config)
         }

@@ -35,7 +35,7 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
                 listen(sys, file, signals, &agent, &new).await;
                 std::future::pending().await
             };
-            log::info!("running");
+            agent.say_hello().await;
             let outcome = smol::future::or(agent.run(&control), listening).await;
             // Left behind it would only look like an agent.
             let _gone = std::fs::remove_file(&control);
@@ -75,7 +75,7 @@ async fn listen(
                 }
             }
             Ok(signal) => {
-                log::info!("stopping on {signal:?}");
+                log::info!("{}", stopping_on(signal));
                 new.take();
                 agent.stop();
             }
@@ -90,7 +90,7 @@ async fn reload(sys: &Sys, file: &Path) -> Option<Config> {
     match sys.pool.run(load).await {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                log::warn!("{warning}");
+                log::warn!("{}", warning.unmarked());
             }
             Some(loaded.config)
         }
@@ -152,10 +152,17 @@ async fn stop_on(mut signals: Signals, agent: &Agent) {
         match signal {
             Ok(Signal::Hup) | Err(_) => {}
             Ok(signal) => {
-                log::info!("stopping on {signal:?}");
+                log::info!("{}", stopping_on(signal));
                 agent.stop();
             }
         }
+    }
+}
+
+fn stopping_on(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Int => "stopping, because of SIGINT",
+        _ => "stopping, because of SIGTERM",
     }
 }
 

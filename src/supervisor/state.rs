@@ -174,6 +174,11 @@ impl State {
         if self.stopping {
             return self.close_idle(|_| true);
         }
+        // First, or a trickle of files to a server that stands in would never let
+        // the first one be asked again.
+        if let Some(server) = self.server_to_probe(now.mono) {
+            return Some(self.open(server));
+        }
         if let Some(assignment) = self.assign_idle(now.mono) {
             return Some(Action::Assign(assignment));
         }
@@ -482,18 +487,28 @@ impl State {
         std::iter::once(main).chain(fallback.iter().copied())
     }
 
+    /// A server that was away, may be back, and stands before the one that takes a
+    /// lane's entries now.
+    fn server_to_probe(&self, now: Mono) -> Option<ServerId> {
+        self.lanes
+            .iter()
+            .filter(|l| l.is_ready(now))
+            .find_map(|lane| {
+                let route = self.route(lane, now);
+                let mut before = self.servers_of(lane).take_while(|id| Some(*id) != route);
+                before.find(|id| {
+                    let server = self.servers.get(id.0);
+                    server.is_some_and(|server| server.may_be_probed(now))
+                })
+            })
+    }
+
     fn server_to_open(&self, now: Mono) -> Option<ServerId> {
         let mut ready: Vec<&Lane> = self.lanes.iter().filter(|l| l.is_ready(now)).collect();
         ready.sort_unstable_by_key(|lane| lane.turn());
         ready.into_iter().find_map(|lane| {
             let route = self.route(lane, now);
-            // Those before the route are away: is one of them back?
-            let before = self.servers_of(lane).take_while(|id| Some(*id) != route);
-            let probe = before.into_iter().find(|id| {
-                let server = self.servers.get(id.0);
-                server.is_some_and(|server| server.may_be_probed(now))
-            });
-            probe.or_else(|| route.filter(|id| self.needs_session(*id, now)))
+            route.filter(|id| self.needs_session(*id, now))
         })
     }
 
