@@ -128,6 +128,7 @@ impl Agent {
                 let transfer = Transfer {
                     server,
                     sending: None,
+                    cut: None,
                 };
                 self.transfers.borrow_mut().insert(session, transfer);
                 let task = self.clone().session(session, server, receiver);
