@@ -16,9 +16,11 @@ pub mod servers;
 
 mod agent;
 pub mod scene;
+mod small_disk;
 mod tree;
 
 pub use agent::{Agent, Output, edgespool, server_section};
+pub use small_disk::SmallDisk;
 pub use tree::{Tree, content};
 
 use std::sync::OnceLock;
