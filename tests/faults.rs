@@ -137,14 +137,15 @@ fn lost_replies_and_stalls() -> Vec<Case> {
 
 /// The control connection ends at every point of an upload's dialogue, or at one
 /// in so many.
-fn each_point_of_the_dialogue(kind: Kind, one_in: u64) -> Vec<Case> {
+fn each_point_of_the_dialogue(kind: Kind, one_in: usize) -> Vec<Case> {
     let dialogue = Scene::new(kind, Variant::Plain).dialogue(&[SIZE]);
-    let first = fastrand::Rng::with_seed(seed()).u64(..one_in);
+    let first = fastrand::Rng::with_seed(seed()).usize(..one_in);
     let mut cases = Vec::new();
     for (way, said) in [Way::ToServer, Way::ToClient].into_iter().zip(&dialogue) {
         let accepted = position_of_the_acceptance(way, said);
-        for after in (first..=said.len() as u64).step_by(one_in as usize) {
-            let end = [End::Reset, End::Close][(after / one_in % 2) as usize];
+        for after in (first..=said.len()).step_by(one_in) {
+            let end = [End::Reset, End::Close][after / one_in % 2];
+            let after = after as u64;
             let fault = |act| fault(Channel::Control, way, after, act);
             let is_accepted = after >= accepted;
             cases.push(Case {
