@@ -67,7 +67,7 @@ enum Phase {
 
 /// Entries that one session has in its hands: one whose data flows, those before
 /// it whose last replies are on their way.
-const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_MAX: usize = 20;
 
 impl State {
     /// Nothing queued, nothing open. `started` is the agent's start.
