@@ -143,6 +143,7 @@ pub fn measure(command: &mut Command) -> Run {
         .stdout(Stdio::null())
         .stderr(log.reopen().unwrap());
     let begun = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "`wait` below does it")]
     let child = command
         .spawn()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -175,8 +176,8 @@ fn wait(pid: u32) -> io::Result<(ExitStatus, libc::rusage)> {
 }
 
 fn time(of: libc::timeval) -> Duration {
-    let micros = i64::from(of.tv_sec) * 1_000_000 + i64::from(of.tv_usec);
-    Duration::from_micros(micros.try_into().unwrap())
+    let secs = Duration::from_secs(of.tv_sec.try_into().unwrap());
+    secs + Duration::from_micros(of.tv_usec.try_into().unwrap())
 }
 
 fn edgespool() -> Command {
