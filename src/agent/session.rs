@@ -2,30 +2,36 @@
 //!
 //! The session asks for its next job while the one before is being checked and
 //! cannot wait for the disk then, so one job is always fetched ahead onto a
-//! shelf while it works.
+//! shelf while it works; of small files several, because a flush of the spool
+//! takes as long as many of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol::channel::Receiver;
 
-use super::{Agent, InHand};
-use super::delivery::LaneFeed;
+use super::delivery::{LaneFeed, lane_of};
 use super::setup::Naming;
 use super::signal::Signal;
+use super::{Agent, InHand};
 use crate::spool::{Entry, EntryId, Order, Spool, SpoolError};
 use crate::supervisor::{Assignment, Event, Fault, LaneId, Pick, ServerId, SessionId};
 use crate::sys::{File, Wall};
 use crate::upload::{Class, Failure, Job, Server, Session};
+
+/// An entry's bytes, or why there are none.
+type Opened = Result<Box<dyn File>, SpoolError>;
 
 /// What a session is sending, for `status`.
 #[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) server: ServerId,
     pub(super) sending: Option<Sending>,
+    /// The file that was on its way when the session broke.
+    pub(super) cut: Option<String>,
 }
 
 /// One file on its way.
@@ -56,6 +62,19 @@ pub(super) struct Shelf {
     filled: Signal,
 }
 
+impl Shelf {
+    fn wants_more(&self) -> bool {
+        let jobs = self.jobs.borrow();
+        let bytes: u64 = jobs.iter().map(|fetched| fetched.job.size).sum();
+        jobs.is_empty() || jobs.len() < SHELF_FILES && bytes < SHELF_BYTES
+    }
+}
+
+/// Files on a shelf at most.
+const SHELF_FILES: usize = 16;
+/// What stands on a shelf goes before anything more urgent that comes, so all but
+/// the first file must be sent in little time on a slow link too.
+const SHELF_BYTES: u64 = 64 << 10;
 /// After the signal to stop, what is under way has so long to be finished;
 /// then it is parked, and the next start resumes it.
 const STOP_PATIENCE: Duration = Duration::from_millis(2500);
@@ -77,16 +96,17 @@ impl Agent {
                 lane: order.lane,
             });
         }
-        self.transfers.borrow_mut().remove(&id);
+        let transfer = self.transfers.borrow_mut().remove(&id);
         match ended {
             Ok(()) => self.tell(Event::SessionClosed(id, None)),
             Err(End::NeverOpened(failure)) => {
-                self.server_failed(server, &failure);
                 self.tell(Event::SessionFailed(id, fault_of(failure.class)));
+                self.server_failed(server, &failure, None);
             }
             Err(End::Broke(failure)) => {
-                self.server_failed(server, &failure);
                 self.tell(Event::SessionClosed(id, Some(fault_of(failure.class))));
+                let cut = transfer.and_then(|transfer| transfer.cut);
+                self.server_failed(server, &failure, cut.as_deref());
             }
         }
     }
@@ -109,9 +129,7 @@ impl Agent {
         };
         let opened = smol::future::or(opening, stopped).await;
         let (prepared, mut session) = opened.map_err(End::NeverOpened)?;
-        if let Some(slot) = self.servers.get(server.0) {
-            slot.last_error.borrow_mut().take();
-        }
+        self.server_works(server);
         self.progressed();
         self.tell(Event::SessionOpened(id));
         while let Ok(order) = orders.recv().await {
@@ -141,11 +159,15 @@ impl Agent {
         let mut feed = LaneFeed::new(self.clone(), id, shelf.clone());
         let delivering = async {
             loop {
-                while shelf.jobs.borrow().is_empty() {
+                while shelf.jobs.borrow().is_empty() && !self.stopping.get() {
                     if shelf.dry.get() {
                         return Ok(());
                     }
                     shelf.filled.wait().await;
+                }
+                if self.stopping.get() {
+                    // The feed gives nothing more; what was fetched goes back.
+                    return Ok(());
                 }
                 session.run(&mut feed).await?;
                 shelf.dry.set(false);
@@ -167,11 +189,12 @@ impl Agent {
         delivered
     }
 
-    /// Keeps one job on the shelf, for as long as it is polled.
+    /// Keeps the shelf filled, for as long as it is polled.
     async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
         let mut next = Some(order);
         loop {
-            if shelf.jobs.borrow().is_empty() {
+            while shelf.wants_more() {
+                self.settling.has_room().await;
                 let pulled = next.take().or_else(|| {
                     let stopping = self.stopping.get();
                     (!stopping)
@@ -180,17 +203,22 @@ impl Agent {
                 });
                 if let Some(assignment) = pulled {
                     match self.fetch(assignment).await {
-                        Some(fetched) => shelf.jobs.borrow_mut().push_back(fetched),
+                        Some(fetched) => {
+                            shelf.dry.set(false);
+                            shelf.jobs.borrow_mut().push_back(fetched);
+                        }
                         None => {
                             let lane = assignment.lane;
                             self.tell(Event::NothingToSend { session: id, lane });
                             continue;
                         }
                     }
+                    shelf.filled.wake();
                 } else {
                     shelf.dry.set(true);
+                    shelf.filled.wake();
+                    break;
                 }
-                shelf.filled.wake();
             }
             shelf.room.wait().await;
         }
@@ -199,7 +227,15 @@ impl Agent {
     /// The entry that an assignment means, opened and named.
     async fn fetch(&self, order: Assignment) -> Option<Fetched> {
         loop {
-            let (entry, content) = self.pick(order).await?;
+            let (entry, opened) = self.pick(order).await?;
+            let content = match opened {
+                Ok(file) => Arc::from(file),
+                Err(e) => {
+                    let why = format!("its bytes cannot be read: {e}");
+                    self.unreadable(order.lane, &entry, why).await;
+                    continue;
+                }
+            };
             match self.job(order.lane, &entry, content) {
                 Ok(job) => {
                     let lane = order.lane;
@@ -217,7 +253,8 @@ impl Agent {
         }
     }
 
-    async fn pick(&self, order: Assignment) -> Option<(Entry, Arc<dyn File>)> {
+    /// The next entry for an order, and its bytes.
+    async fn pick(&self, order: Assignment) -> Option<(Entry, Opened)> {
         let name = self.lane(order.lane)?.watch.name.clone();
         let (end, steps) = match order.pick {
             Pick::Oldest => (Order::Oldest, &[1, LOOK_AHEAD][..]),
@@ -225,33 +262,43 @@ impl Agent {
             Pick::Newest => (Order::Newest, &[LOOK_AHEAD][..]),
         };
         for &most in steps {
-            let (name, in_hand) = (name.clone(), self.in_hand.borrow().clone());
+            let (name, in_hand) = (name.clone(), self.ids_in_hand());
+            // The first is opened in the same go: mostly it is the one.
             let look = move |spool: &mut Spool| {
-                spool.window(&name, end, most, &|id| in_hand.contains_key(&id))
+                let window = spool.window(&name, end, most, &|id| in_hand.contains(&id))?;
+                let opened = window.first().map(|entry| spool.open_blob(entry.id));
+                Ok((window, opened))
             };
-            let window = match self.spool.with(look).await {
-                Ok(window) => window,
+            let looked: Result<_, SpoolError> = self.spool.with(look).await;
+            let (window, mut opened) = match looked {
+                Ok(looked) => looked,
                 Err(e) => {
                     log::error!("spool: {e}");
                     return None;
                 }
             };
-            if let Some(entry) = self.first_free(order.lane, window) {
+            if let Some((place, entry)) = self.first_free(order.lane, window) {
                 let (lane, path) = (order.lane, entry.path.clone());
-                self.in_hand
-                    .borrow_mut()
-                    .insert(entry.id, InHand { lane, path });
-                return self.open_entry(order.lane, entry).await;
+                let held = InHand { lane, path };
+                self.in_hand.borrow_mut().insert(entry.id, held);
+                let opened = match opened.take().filter(|_| place == 0) {
+                    Some(opened) => opened,
+                    None => {
+                        let id = entry.id;
+                        self.spool.with(move |spool| spool.open_blob(id)).await
+                    }
+                };
+                return Some((entry, opened));
             }
         }
         None
     }
 
-    /// The first entry that may go now: nobody has it, it is not held back, and
-    /// no older version of its file is on its way or before it in the queue. The
-    /// versions of one file go in the order in which they were taken, so that
-    /// the newest is the one that stays.
-    fn first_free(&self, lane: LaneId, window: Vec<Entry>) -> Option<Entry> {
+    /// The first entry that may go now, and its place in the window: nobody has
+    /// it, it is not held back, and no older version of its file is on its way or
+    /// before it in the queue. The versions of one file go in the order in which
+    /// they were taken, so that the newest is the one that stays.
+    fn first_free(&self, lane: LaneId, window: Vec<Entry>) -> Option<(usize, Entry)> {
         let now = self.sys.clock.mono();
         let (in_hand, state) = (self.in_hand.borrow(), self.state.borrow());
         let is_free = |entry: &Entry| {
@@ -260,32 +307,33 @@ impl Agent {
         };
         let waits_for_older = |entry: &Entry| {
             let same_file = |held: &InHand| held.lane == lane && held.path == entry.path;
-            in_hand.values().any(same_file)
-                || window
-                    .iter()
-                    .any(|other| other.id < entry.id && other.path == entry.path)
+            let is_older = |other: &Entry| other.id < entry.id && other.path == entry.path;
+            in_hand.values().any(same_file) || window.iter().any(is_older)
         };
         let at = window
             .iter()
             .position(|entry| is_free(entry) && !waits_for_older(entry))?;
-        window.into_iter().nth(at)
+        window.into_iter().enumerate().nth(at)
     }
 
-    async fn open_entry(&self, lane: LaneId, entry: Entry) -> Option<(Entry, Arc<dyn File>)> {
-        let id = entry.id;
-        let opened: Result<_, SpoolError> = self.spool.with(move |s| s.open_blob(id)).await;
-        match opened {
-            Ok(file) => Some((entry, Arc::from(file))),
-            Err(e) => {
-                let path = entry.path.escape_ascii();
-                log::error!(
-                    "watch {:?}: {path}: its bytes cannot be read: {e}",
-                    entry.lane
-                );
-                self.bury(lane, id, &e.to_string()).await;
-                None
-            }
-        }
+    fn ids_in_hand(&self) -> BTreeSet<EntryId> {
+        self.in_hand.borrow().keys().copied().collect()
+    }
+
+    /// An entry's bytes cannot be read now. The disk may have had a bad moment, so
+    /// this counts like a refusal.
+    async fn unreadable(&self, lane: LaneId, entry: &Entry, why: String) {
+        let (path, key) = (entry.path.escape_ascii(), entry.id.place());
+        log::error!("watch {:?}: {path}: {why}", entry.lane);
+        let random = self.sys.rng.next_u64();
+        let verdict = self.state.borrow_mut().entry_unusable(
+            lane,
+            key,
+            entry.attempts,
+            &self.moment(),
+            random,
+        );
+        self.refused(entry.id, why, verdict).await;
     }
 
     fn job(&self, lane: LaneId, entry: &Entry, content: Arc<dyn File>) -> Result<Job, String> {
@@ -298,6 +346,9 @@ impl Agent {
             .inherited
             .get(&entry.lane)
             .is_some_and(|newest| entry.id <= *newest);
+        let forgotten = self.forgotten.borrow();
+        let forgotten = forgotten.get(&lane_of(entry.id));
+        let old = old || forgotten.is_some_and(|newest| entry.id <= *newest);
         Ok(Job {
             id: entry.id.place(),
             tag: entry.id.to_string(),
@@ -354,17 +405,6 @@ impl Agent {
             .await;
         if let Err(e) = kept {
             log::warn!("spool: what was learned about a server is not kept: {e}");
-        }
-    }
-
-    fn server_failed(&self, server: ServerId, failure: &Failure) {
-        if failure.class == Class::Cancelled {
-            return;
-        }
-        log::warn!("{failure}");
-        self.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
-        if let Some(slot) = self.servers.get(server.0) {
-            *slot.last_error.borrow_mut() = Some(failure.to_string());
         }
     }
 }

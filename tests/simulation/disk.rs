@@ -242,10 +242,7 @@ impl State {
 
     fn write(&mut self, ino: u64, write: Write) -> io::Result<()> {
         let now_ns = self.now_ns();
-        let inode = self
-            .inodes
-            .get_mut(&ino)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let inode = self.inodes.get_mut(&ino).ok_or(io::ErrorKind::NotFound)?;
         write.apply(&mut inode.now);
         inode.unflushed.push(write);
         (inode.mtime_ns, inode.ctime_ns) = (now_ns, now_ns);
@@ -258,7 +255,11 @@ impl State {
         let grows = (offset + len).saturating_sub(size);
         let free = self.capacity.saturating_sub(self.used());
         let free = usize::try_from(free).unwrap();
-        if grows <= free { len } else { len - (grows - free).min(len) }
+        if grows <= free {
+            len
+        } else {
+            len - (grows - free).min(len)
+        }
     }
 }
 
@@ -293,7 +294,11 @@ impl File for SimFile {
         let offset = usize::try_from(offset).unwrap();
         let fits = state.room(self.ino, offset, data.len());
         state.write(self.ino, Write::At(offset, data[..fits].to_vec()))?;
-        if fits < data.len() { Err(no_space()) } else { Ok(()) }
+        if fits < data.len() {
+            Err(no_space())
+        } else {
+            Ok(())
+        }
     }
 
     fn meta(&self) -> io::Result<Meta> {
@@ -307,7 +312,10 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let begun = self.fs.begin(Op::Sync, &self.path);
-        let failed = begun.as_ref().err().is_some_and(|e| e.raw_os_error().is_some());
+        let failed = begun
+            .as_ref()
+            .err()
+            .is_some_and(|e| e.raw_os_error().is_some());
         let mut state = match begun {
             Ok(state) => state,
             Err(e) if failed => {
@@ -388,10 +396,15 @@ impl Fs for SimFs {
                 return Err(io::ErrorKind::NotFound.into());
             }
             let below = state.tree.below(path);
-            below.map(|(name, ino)| (name, state.inodes[&ino].kind)).collect()
+            below
+                .map(|(name, ino)| (name, state.inodes[&ino].kind))
+                .collect()
         };
         for (name, kind) in names {
-            if !each(DirEntry { name, kind: Some(kind) }) {
+            if !each(DirEntry {
+                name,
+                kind: Some(kind),
+            }) {
                 break;
             }
         }
@@ -415,7 +428,9 @@ impl Fs for SimFs {
         if !state.tree.is_dir(to.parent().unwrap(), &state.inodes) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        state.tree.change(Change::Rename(from.to_owned(), to.to_owned(), ino));
+        state
+            .tree
+            .change(Change::Rename(from.to_owned(), to.to_owned(), ino));
         let now = state.now_ns();
         if let Some(inode) = state.inodes.get_mut(&ino) {
             inode.ctime_ns = now;
@@ -455,10 +470,19 @@ impl Fs for SimFs {
         }
         let dev = state.dev(path);
         let mounts = state.mounts.clone();
-        let on = |p: &Path| mounts.iter().position(|m| p.starts_with(m)).map_or(1, |at| at as u64 + 2) == dev;
+        let on = |p: &Path| {
+            mounts
+                .iter()
+                .position(|m| p.starts_with(m))
+                .map_or(1, |at| at as u64 + 2)
+                == dev
+        };
         let inos: Vec<u64> = {
             let names = state.tree.now.iter();
-            names.filter(|(path, _)| on(path)).map(|(_, ino)| *ino).collect()
+            names
+                .filter(|(path, _)| on(path))
+                .map(|(_, ino)| *ino)
+                .collect()
         };
         inos.into_iter().for_each(|ino| state.flush(ino));
         state.tree.flush_where(&on);
@@ -552,7 +576,9 @@ impl Raw<'_> {
     pub fn rename(&self, from: &Path, to: &Path) {
         let mut state = self.0.state();
         if let Ok(ino) = state.tree.find(from) {
-            state.tree.change(Change::Rename(from.to_owned(), to.to_owned(), ino));
+            state
+                .tree
+                .change(Change::Rename(from.to_owned(), to.to_owned(), ino));
         }
     }
 
@@ -574,7 +600,11 @@ impl Raw<'_> {
     /// All files below a directory.
     pub fn files(&self, dir: &Path) -> Vec<PathBuf> {
         let state = self.0.state();
-        let names = state.tree.now.iter().filter(|(path, _)| path.starts_with(dir));
+        let names = state
+            .tree
+            .now
+            .iter()
+            .filter(|(path, _)| path.starts_with(dir));
         let files = names.filter(|(_, ino)| state.inodes[ino].kind == Kind::File);
         files.map(|(path, _)| path.clone()).collect()
     }
@@ -582,7 +612,9 @@ impl Raw<'_> {
     /// Flips one bit of a stored file, as worn flash does.
     pub fn rot(&self, path: &Path, at: usize, bit: u8) {
         let mut state = self.0.state();
-        let Ok(ino) = state.tree.find(path) else { return };
+        let Ok(ino) = state.tree.find(path) else {
+            return;
+        };
         let inode = state.inodes.get_mut(&ino).unwrap();
         for content in [&mut inode.now, &mut inode.stored] {
             if let Some(byte) = content.get_mut(at) {

@@ -42,9 +42,13 @@ fn nothing_partial(
     for publish in &store.publishes {
         let path = path_of(&publish.path);
         let whole = if damaged && path.starts_with("recovered") {
-            pages.values().any(|page| page.versions.contains(&publish.bytes))
+            pages
+                .values()
+                .any(|page| page.versions.contains(&publish.bytes))
         } else {
-            pages.get(&path).is_some_and(|page| page.versions.contains(&publish.bytes))
+            pages
+                .get(&path)
+                .is_some_and(|page| page.versions.contains(&publish.bytes))
         };
         if !whole {
             return Err(format!(
@@ -64,7 +68,10 @@ fn nothing_twice(store: &Store) -> Result<(), String> {
         let count = seen.entry((&publish.path, &publish.bytes)).or_default();
         *count += 1;
         if *count > 1 && publish.bytes.len() >= TELLING {
-            return Err(format!("{} was published twice", path_of(&publish.path).display()));
+            return Err(format!(
+                "{} was published twice",
+                path_of(&publish.path).display()
+            ));
         }
     }
     Ok(())
@@ -115,10 +122,15 @@ fn nothing_left(world: &World) -> Result<(), String> {
     if world.options.take == edgespool::watch::Take::Move && !left.is_empty() {
         return Err(format!("left at the source: {left:?}"));
     }
-    let spool = world.open_spool().map_err(|e| format!("the spool does not open: {e:?}"))?;
+    let spool = world
+        .open_spool()
+        .map_err(|e| format!("the spool does not open: {e:?}"))?;
     let stats = spool.stats();
     if stats.waiting.files > 0 {
-        return Err(format!("{} files are left in the spool", stats.waiting.files));
+        return Err(format!(
+            "{} files are left in the spool",
+            stats.waiting.files
+        ));
     }
     let blobs = world.disk.raw().files(Path::new("/spool/lanes"));
     let blobs: Vec<_> = blobs
@@ -133,7 +145,9 @@ fn nothing_left(world: &World) -> Result<(), String> {
 
 /// Every publish has its receipt, and every receipt its publish.
 fn receipts(world: &World, store: &Store, damaged: bool) -> Result<(), String> {
-    let mut spool = world.open_spool().map_err(|e| format!("the spool does not open: {e:?}"))?;
+    let spool = world
+        .open_spool()
+        .map_err(|e| format!("the spool does not open: {e:?}"))?;
     let mut balance: BTreeMap<(Vec<u8>, u64), i64> = BTreeMap::new();
     for publish in &store.publishes {
         let key = (publish.path.clone(), publish.bytes.len() as u64);

@@ -42,6 +42,9 @@ fn every_promise_holds_in_random_worlds() {
             failed.push(seed);
         }
     }
-    println!("simulation: {runs} runs, {crashed} with a crash, {crashes} crashes, {} failed", failed.len());
+    println!(
+        "simulation: {runs} runs, {crashed} with a crash, {crashes} crashes, {} failed",
+        failed.len()
+    );
     assert!(failed.is_empty());
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use edgespool::sys::{Clock, Listener, LocalFuture, Net, Stream};
 
 use super::time::{Dice, SimClock};
-pub use pipe::{Cut, End};
 use pipe::Pipe;
+pub use pipe::{Cut, End};
 
 /// Where the server is.
 pub const SERVER: &str = "192.0.2.21";
@@ -142,9 +142,9 @@ impl SimNet {
         if !switch.listeners.contains_key(&addr) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let delay = Duration::from_micros(dice.below(
-            u64::try_from(weather.delay_max.as_micros()).unwrap() + 1,
-        ));
+        let delay = Duration::from_micros(
+            dice.below(u64::try_from(weather.delay_max.as_micros()).unwrap() + 1),
+        );
         let from = SocketAddr::new(self.own.parse().unwrap(), switch.free_port());
         let (mine, theirs) = pipe::connection(&self.clock, delay, from, addr);
         let cut = match switch.cut_next {

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,7 +31,11 @@ pub struct Book {
 
 impl Book {
     fn write(&mut self, path: &Path, content: Vec<u8>, certain: bool) {
-        log::info!("written: {}: {}, certain: {certain}", path.display(), shown(&content));
+        log::info!(
+            "written: {}: {}, certain: {certain}",
+            path.display(),
+            shown(&content)
+        );
         let page = self.pages.entry(path.to_owned()).or_default();
         page.versions.push(content);
         page.certain = certain;
@@ -42,6 +48,13 @@ impl Book {
         }
     }
 
+    /// Whether the newest version of a path may be so long.
+    pub fn is_newest(&self, path: &[u8], size: u64) -> bool {
+        let page = self.pages.get(Path::new(OsStr::from_bytes(path)));
+        let newest = page.and_then(|page| page.versions.last());
+        newest.is_none_or(|newest| newest.len() as u64 == size)
+    }
+
     /// After a power cut: what stands at the source now is what there is.
     pub fn note_damage(&mut self, disk: &SimFs) {
         for file in disk.raw().files(Path::new(WATCHED)) {
@@ -49,7 +62,11 @@ impl Book {
             let content = disk.raw().content(&file).unwrap();
             let page = self.pages.entry(path).or_default();
             if page.versions.last() != Some(&content) {
-                log::info!("after the power cut: {}: {}", file.display(), shown(&content));
+                log::info!(
+                    "after the power cut: {}: {}",
+                    file.display(),
+                    shown(&content)
+                );
                 page.certain = false;
                 page.versions.push(content);
             }
@@ -136,7 +153,9 @@ impl Producer {
         let (disk, to) = (self.disk.raw(), Self::place(path));
         let content = self.content(serial);
         let from = to.with_file_name(format!(".{serial}.tmp"));
-        let Some(ino) = disk.open_writer(&from, true) else { return };
+        let Some(ino) = disk.open_writer(&from, true) else {
+            return;
+        };
         disk.append(ino, &content);
         disk.close_writer(ino);
         disk.sync(ino);
@@ -152,7 +171,9 @@ impl Producer {
     async fn write_slowly(&self, path: &Path, serial: u64) {
         let to = Self::place(path);
         let content = self.content(serial);
-        let Some(ino) = self.disk.raw().open_writer(&to, true) else { return };
+        let Some(ino) = self.disk.raw().open_writer(&to, true) else {
+            return;
+        };
         let cuts = self.disk.cuts();
         for piece in content.chunks(content.len() / 3 + 1) {
             self.disk.raw().append(ino, piece);
@@ -171,7 +192,9 @@ impl Producer {
         let disk = self.disk.raw();
         let mut content = disk.content(&to).unwrap_or_default();
         let more = self.content(serial);
-        let Some(ino) = disk.open_writer(&to, false) else { return };
+        let Some(ino) = disk.open_writer(&to, false) else {
+            return;
+        };
         disk.append(ino, &more);
         disk.close_writer(ino);
         content.extend_from_slice(&more);
@@ -182,7 +205,9 @@ impl Producer {
         let certain = self.careful || self.dice.percent(60);
         if certain {
             self.disk.raw().sync(ino);
-            self.disk.raw().sync_dir(Self::place(path).parent().unwrap());
+            self.disk
+                .raw()
+                .sync_dir(Self::place(path).parent().unwrap());
         }
         self.book.borrow_mut().write(path, content, certain);
     }

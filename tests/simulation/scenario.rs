@@ -60,7 +60,11 @@ fn storm(world: &World, dice: &Dice) {
         cut_one_in: rare(12),
         refuse_one_in: rare(20),
         within: 20_000,
-        delay_max: dice.pick(&[Duration::ZERO, Duration::from_millis(300), Duration::from_secs(2)]),
+        delay_max: dice.pick(&[
+            Duration::ZERO,
+            Duration::from_millis(300),
+            Duration::from_secs(2),
+        ]),
         until: until.0,
     });
     world.server.moods.set(Moods {
@@ -129,7 +133,11 @@ fn calm(world: &World) -> Result<(), String> {
     for _ in 0..CALM_LIVES {
         let ended = world.live(Duration::from_secs(1200), Duration::from_secs(20_000));
         match &ended {
-            End::Outcome(outcome) if outcome.queued == 0 && outcome.not_taken == 0 && outcome.spool_failed.is_none() => {
+            End::Outcome(outcome)
+                if outcome.queued == 0
+                    && outcome.not_taken == 0
+                    && outcome.spool_failed.is_none() =>
+            {
                 if !revive(world)? {
                     return Ok(());
                 }
@@ -150,13 +158,18 @@ fn revive(world: &World) -> Result<bool, String> {
     let mut dead = Vec::new();
     let listed = spool.list(&mut |entry| {
         if entry.standing == Standing::Dead {
-            dead.push(entry.id);
+            dead.push((entry.id, entry.path.clone(), entry.size));
         }
         true
     });
     listed.map_err(|e| format!("{e:?}"))?;
-    for id in &dead {
-        spool.retry(*id).map_err(|e| format!("{e:?}"))?;
+    for (id, path, size) in &dead {
+        // What was overtaken by a newer version of its file is of no use any more.
+        let done = match world.book.borrow().is_newest(path, *size) {
+            true => spool.retry(*id),
+            false => spool.drop_entry(*id),
+        };
+        done.map_err(|e| format!("{e:?}"))?;
     }
     Ok(!dead.is_empty())
 }

@@ -39,7 +39,12 @@ impl log::Log for Logger {
     fn log(&self, record: &log::Record<'_>) {
         let now = SHOWN.with_borrow(|clock| clock.as_ref().map(|clock| clock.mono().0));
         let now = now.unwrap_or_default().as_secs_f64();
-        println!("{now:10.3} {:5} {}: {}", record.level(), record.target(), record.args());
+        println!(
+            "{now:10.3} {:5} {}: {}",
+            record.level(),
+            record.target(),
+            record.args()
+        );
     }
 
     fn flush(&self) {}

@@ -165,6 +165,7 @@ impl World {
                 max: Duration::from_secs(900),
             },
             file_attempts: 10,
+            memory: None,
         }
     }
 
@@ -215,7 +216,10 @@ impl World {
                 break End::Stuck;
             }
         };
-        log::info!("{:?}: life ends after {steps} steps: {end:?}", self.clock.mono().0);
+        log::info!(
+            "{:?}: life ends after {steps} steps: {end:?}",
+            self.clock.mono().0
+        );
         if matches!(end, End::PowerCut) {
             // Nobody is told that the device is gone.
             self.net.cut_all(true);

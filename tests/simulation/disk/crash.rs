@@ -19,7 +19,10 @@ pub fn power_cut(state: &mut State) {
     // A name whose directory was not stored is gone with it.
     let stored = state.tree.stored.clone();
     state.tree.stored.retain(|path, _| {
-        let mut above = path.ancestors().skip(1).filter(|dir| dir.parent().is_some());
+        let mut above = path
+            .ancestors()
+            .skip(1)
+            .filter(|dir| dir.parent().is_some());
         above.all(|dir| stored.contains_key(dir))
     });
     state.tree.now = state.tree.stored.clone();

@@ -39,10 +39,12 @@ impl Change {
     /// Whether it can only come after `other`.
     fn follows(&self, other: &Change) -> bool {
         self.ino() == other.ino()
-            || self
-                .paths()
-                .iter()
-                .any(|path| other.paths().iter().any(|p| p == path || path.starts_with(p)))
+            || self.paths().iter().any(|path| {
+                other
+                    .paths()
+                    .iter()
+                    .any(|p| p == path || path.starts_with(p))
+            })
     }
 
     pub fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {

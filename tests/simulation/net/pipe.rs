@@ -65,7 +65,10 @@ pub struct Pipe {
 
 impl Pipe {
     fn wake(&mut self) {
-        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+        for waker in [self.reader.take(), self.writer.take()]
+            .into_iter()
+            .flatten()
+        {
             waker.wake();
         }
     }
@@ -127,12 +130,19 @@ pub fn connection(
 
 impl End {
     pub fn pipes(&self) -> [Weak<Mutex<Pipe>>; 2] {
-        [Arc::downgrade(&self.incoming), Arc::downgrade(&self.outgoing)]
+        [
+            Arc::downgrade(&self.incoming),
+            Arc::downgrade(&self.outgoing),
+        ]
     }
 
     /// Lets the connection end there.
     pub fn cut(&self, cut: Cut) {
-        let pipe = if cut.outward { &self.outgoing } else { &self.incoming };
+        let pipe = if cut.outward {
+            &self.outgoing
+        } else {
+            &self.incoming
+        };
         pipe.lock().unwrap().cut = Some((cut.after, cut.ending));
     }
 
@@ -224,7 +234,9 @@ impl AsyncWrite for End {
             return Poll::Pending;
         }
         let mut taken = data.len().min(room);
-        let cut = pipe.cut.filter(|(after, _)| pipe.passed + taken as u64 >= *after);
+        let cut = pipe
+            .cut
+            .filter(|(after, _)| pipe.passed + taken as u64 >= *after);
         if let Some((after, _)) = cut {
             taken = usize::try_from(after - pipe.passed).unwrap();
         }

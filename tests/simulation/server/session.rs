@@ -56,7 +56,8 @@ impl Session {
             let command = match parse(&line) {
                 Ok(command) => command,
                 Err(error) => {
-                    self.reply(&format!("{} {error}", error.reply_code())).await?;
+                    self.reply(&format!("{} {error}", error.reply_code()))
+                        .await?;
                     continue;
                 }
             };
@@ -89,7 +90,10 @@ impl Session {
             return Ok(());
         }
         let line = format!("{text}\r\n");
-        self.control.write_all(line.as_bytes()).await.map_err(|_| Gone)
+        self.control
+            .write_all(line.as_bytes())
+            .await
+            .map_err(|_| Gone)
     }
 
     /// The server's mood decides whether the command is obeyed.
@@ -107,10 +111,14 @@ impl Session {
                 return Err(Gone);
             }
             if dice.one_in(moods.refuse_one_in) {
-                return self.refuse(&command, dice.pick(&["450", "451", "425"])).await;
+                return self
+                    .refuse(&command, dice.pick(&["450", "451", "425"]))
+                    .await;
             }
             if dice.one_in(moods.reject_one_in) {
-                return self.refuse(&command, dice.pick(&["550", "553", "501"])).await;
+                return self
+                    .refuse(&command, dice.pick(&["550", "553", "501"]))
+                    .await;
             }
         }
         self.obey(command).await
@@ -149,8 +157,12 @@ impl Session {
             Command::Pasv => {
                 let port = self.listen();
                 // Behind a NAT the address is of no use; only the port counts.
-                self.reply(&format!("227 Passive (10,0,0,1,{},{})", port >> 8, port & 255))
-                    .await
+                self.reply(&format!(
+                    "227 Passive (10,0,0,1,{},{})",
+                    port >> 8,
+                    port & 255
+                ))
+                .await
             }
             Command::Eprt(addr) => self.active(addr).await,
             Command::Port(addr) => self.active(addr.into()).await,
@@ -164,11 +176,17 @@ impl Session {
             Command::Rnto(path) => self.rename_to(rename_from, &path).await,
             Command::Mkd(path) => {
                 let made = self.server.store.borrow_mut().make_dir(&path);
-                self.reply(if made { "257 Made" } else { "550 Exists" }).await
+                self.reply(if made { "257 Made" } else { "550 Exists" })
+                    .await
             }
             Command::Dele(path) => {
                 let gone = self.server.store.borrow_mut().files.remove(&path).is_some();
-                self.reply(if gone { "250 Deleted" } else { "550 No such file" }).await
+                self.reply(if gone {
+                    "250 Deleted"
+                } else {
+                    "550 No such file"
+                })
+                .await
             }
             other => self.answer(other).await,
         }
@@ -260,7 +278,12 @@ impl Session {
             let mut store = self.server.store.borrow_mut();
             (!refuses || !store.files.contains_key(to)) && store.rename(&from, to)
         };
-        self.reply(if renamed { "250 Renamed" } else { "553 Not renamed" }).await
+        self.reply(if renamed {
+            "250 Renamed"
+        } else {
+            "553 Not renamed"
+        })
+        .await
     }
 
     async fn store(&mut self, path: Vec<u8>, offset: u64, append: bool) -> Result<(), Gone> {
@@ -297,7 +320,10 @@ impl Session {
     fn open(&self, path: &[u8], offset: u64, append: bool) -> usize {
         let now = self.server.clock.wall().secs();
         let mut store = self.server.store.borrow_mut();
-        let file = store.files.entry(path.to_vec()).or_insert_with(Stored::default);
+        let file = store
+            .files
+            .entry(path.to_vec())
+            .or_insert_with(Stored::default);
         file.mtime = now;
         let offset = usize::try_from(offset).unwrap();
         if append {

@@ -47,7 +47,10 @@ impl Store {
     }
 
     pub fn used(&self) -> u64 {
-        self.files.values().map(|file| file.bytes.len() as u64).sum()
+        self.files
+            .values()
+            .map(|file| file.bytes.len() as u64)
+            .sum()
     }
 
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
@@ -58,7 +61,11 @@ impl Store {
             return false;
         };
         if !is_temporary(to) {
-            log::info!("published: {} with {}", to.escape_ascii(), crate::producer::shown(&file.bytes));
+            log::info!(
+                "published: {} with {}",
+                to.escape_ascii(),
+                crate::producer::shown(&file.bytes)
+            );
             self.publishes.push(Publish {
                 path: to.to_vec(),
                 bytes: file.bytes.clone(),
