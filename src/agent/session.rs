@@ -6,7 +6,7 @@
 //! takes as long as many of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -262,7 +262,8 @@ impl Agent {
             Pick::Newest => (Order::Newest, &[LOOK_AHEAD][..]),
         };
         for &most in steps {
-            let (name, in_hand) = (name.clone(), self.ids_in_hand());
+            let (name, before) = (name.clone(), self.in_hand.borrow().clone());
+            let in_hand: BTreeSet<EntryId> = before.keys().copied().collect();
             // The first is opened in the same go: mostly it is the one.
             let look = move |spool: &mut Spool| {
                 let window = spool.window(&name, end, most, &|id| in_hand.contains(&id))?;
@@ -277,7 +278,7 @@ impl Agent {
                     return None;
                 }
             };
-            if let Some((place, entry)) = self.first_free(order.lane, window) {
+            if let Some((place, entry)) = self.first_free(order.lane, window, &before) {
                 let (lane, path) = (order.lane, entry.path.clone());
                 let held = InHand { lane, path };
                 self.in_hand.borrow_mut().insert(entry.id, held);
@@ -297,8 +298,14 @@ impl Agent {
     /// The first entry that may go now, and its place in the window: nobody has
     /// it, it is not held back, and no older version of its file is on its way or
     /// before it in the queue. The versions of one file go in the order in which
-    /// they were taken, so that the newest is the one that stays.
-    fn first_free(&self, lane: LaneId, window: Vec<Entry>) -> Option<(usize, Entry)> {
+    /// they were taken, so that the newest is the one that stays. `before` was in
+    /// hand when the window was made, and does not stand in it.
+    fn first_free(
+        &self,
+        lane: LaneId,
+        window: Vec<Entry>,
+        before: &BTreeMap<EntryId, InHand>,
+    ) -> Option<(usize, Entry)> {
         let now = self.sys.clock.mono();
         let (in_hand, state) = (self.in_hand.borrow(), self.state.borrow());
         let is_free = |entry: &Entry| {
@@ -308,16 +315,13 @@ impl Agent {
         let waits_for_older = |entry: &Entry| {
             let same_file = |held: &InHand| held.lane == lane && held.path == entry.path;
             let is_older = |other: &Entry| other.id < entry.id && other.path == entry.path;
-            in_hand.values().any(same_file) || window.iter().any(is_older)
+            let mut held = in_hand.values().chain(before.values());
+            held.any(same_file) || window.iter().any(is_older)
         };
         let at = window
             .iter()
             .position(|entry| is_free(entry) && !waits_for_older(entry))?;
         window.into_iter().enumerate().nth(at)
-    }
-
-    fn ids_in_hand(&self) -> BTreeSet<EntryId> {
-        self.in_hand.borrow().keys().copied().collect()
     }
 
     /// An entry's bytes cannot be read now. The disk may have had a bad moment, so

@@ -251,9 +251,8 @@ impl Session {
     }
 
     /// Whether the file under the final name, of the right size, is this entry:
-    /// by hash, else by the time that was set before the rename, else by its
-    /// having come after our file was written. Where none of these can be told
-    /// the size has to do.
+    /// by hash, else by the time that was set before the rename. The size alone
+    /// does not tell it from an earlier version of the same length.
     pub(super) async fn evidence(&mut self, entry: &Entry) -> Result<Evidence, Failure> {
         let path = entry.last.as_bytes().to_vec();
         if let Some((command, _)) = self.digest().filter(|_| entry.job.size > 0) {
@@ -272,14 +271,13 @@ impl Session {
                 });
             }
         }
-        let ours = entry.job.mtime;
+        // In doubt it is another one: sending again loses nothing, while an
+        // earlier version taken for this one would be all that ever arrives.
+        if self.time_command(entry).is_none() {
+            return Ok(Evidence::Other);
+        }
         let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
-        let theirs = parse_mdtm(&reply).map(FtpTime::unix_secs);
-        let same = match self.time_command(entry) {
-            Some(_) => theirs == ours,
-            None => theirs.is_none_or(|theirs| ours.is_none_or(|ours| theirs >= ours)),
-        };
-        // In doubt it is another one: sending again loses nothing.
+        let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
         Ok(if same {
             Evidence::Ours(Proof::Size)
         } else {

@@ -59,6 +59,9 @@ impl Book {
     pub fn note_damage(&mut self, disk: &SimFs) {
         for file in disk.raw().files(Path::new(WATCHED)) {
             let path = file.strip_prefix(WATCHED).unwrap().to_owned();
+            if path.file_name().unwrap().as_bytes().starts_with(b".") {
+                continue;
+            }
             let content = disk.raw().content(&file).unwrap();
             let page = self.pages.entry(path).or_default();
             if page.versions.last() != Some(&content) {

@@ -110,14 +110,18 @@ impl Session {
                 self.obey(command).await?;
                 return Err(Gone);
             }
-            if dice.one_in(moods.refuse_one_in) {
+            // A time that is not set leaves nothing to tell a version by.
+            let time = matches!(command.verb(), Verb::Mfmt | Verb::Mdtm);
+            if !time && dice.one_in(moods.refuse_one_in) {
                 return self
                     .refuse(&command, dice.pick(&["450", "451", "425"]))
                     .await;
             }
-            if dice.one_in(moods.reject_one_in) {
+            // No server says that a file is not there when it is.
+            let question = matches!(command.verb(), Verb::Size | Verb::Xmd5 | Verb::Feat);
+            if !time && !question && dice.one_in(moods.reject_one_in) {
                 return self
-                    .refuse(&command, dice.pick(&["550", "553", "501"]))
+                    .refuse(&command, dice.pick(&["550", "553", "550"]))
                     .await;
             }
         }
