@@ -48,7 +48,7 @@ impl Agent {
         let report = scanned?;
         if report.unfinished > 0 {
             log::info!(
-                "watch {:?}: {} files are still being written and were left",
+                "watch {:?}: files that are still being written were left where they are: {}",
                 setup.watch.name,
                 report.unfinished
             );
@@ -106,7 +106,7 @@ impl Agent {
         let (taken, before, after) = self.spool.with(taking).await;
         let count = taken.iter().filter(|result| result.is_ok()).count() as u64;
         self.count_intake(lane, before, after, count);
-        let mut full = false;
+        let mut full = None;
         for (ready, result) in batch.iter().zip(&taken) {
             match result {
                 Ok(_) if ready.marker.is_some() => {
@@ -120,10 +120,32 @@ impl Agent {
                     }
                 }
                 Ok(_) => {}
-                Err(e) => full |= self.not_taken(&setup.watch.name, ready, e),
+                Err(e) if self.not_taken(&setup.watch.name, ready, e) => {
+                    full.get_or_insert(e);
+                }
+                Err(_) => {}
             }
         }
-        full
+        self.say_room(lane, full, count > 0);
+        full.is_some()
+    }
+
+    /// Says once that there is no room, and once that there is room again.
+    fn say_room(&self, lane: LaneId, full: Option<&TakeError>, took: bool) {
+        let watch = self.lane(lane).map_or("", |setup| &setup.watch.name);
+        let mut without_room = self.without_room.borrow_mut();
+        match full {
+            Some(error) if without_room.insert(lane) => {
+                log::warn!(
+                    "watch {watch:?}: {}; its files are left at the source until there is room",
+                    described(error)
+                );
+            }
+            None if took && without_room.remove(&lane) => {
+                log::info!("watch {watch:?}: there is room again");
+            }
+            _ => {}
+        }
     }
 
     /// Tells the supervisor what came in, and what the policy evicted for it.
@@ -141,7 +163,7 @@ impl Agent {
         }
     }
 
-    /// Says why; answers whether room was what was missing.
+    /// Says why, once; answers whether room was what was missing.
     fn not_taken(&self, watch: &str, ready: &Ready, error: &TakeError) -> bool {
         let path = ready.path.escape_ascii();
         match error {
@@ -156,13 +178,21 @@ impl Agent {
                 return false;
             }
             _ => {
-                let cause = std::error::Error::source(error);
-                let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-                log::warn!("watch {watch:?}: {path}: {error}{cause}; left at the source");
                 self.outcome.borrow_mut().not_taken += 1;
+                if error.is_full() {
+                    return true;
+                }
+                let line = format!(
+                    "watch {watch:?}: {path}: {}; left at the source",
+                    described(error)
+                );
+                let now = self.sys.clock.mono();
+                if self.said.borrow_mut().is_news(line.as_bytes(), now) {
+                    log::warn!("{line}");
+                }
             }
         }
-        error.is_full()
+        false
     }
 
     fn already_taken(&self, options: &watch::WatchOptions) -> AlreadyTaken {
@@ -203,4 +233,10 @@ impl TakenBefore for Copies {
             log::warn!("spool: {e}");
         }
     }
+}
+
+fn described(error: &TakeError) -> String {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
 }

@@ -14,21 +14,24 @@ mod budgets;
 mod delivery;
 mod engine;
 mod intake;
+mod memory;
 mod outcome;
 mod session;
 mod settling;
 pub mod setup;
 mod signal;
 mod spooler;
+mod trouble;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
+use crate::base::ByteSize;
 use crate::schedule::{Bucket, Moment, Schedule, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
@@ -36,9 +39,11 @@ use crate::supervisor::{
 };
 use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
+use crate::watch::Said;
 
 use archiving::Archiving;
 use delivery::Tries;
+pub use memory::Memory;
 pub use outcome::Outcome;
 use session::Transfer;
 use settling::Settling;
@@ -60,6 +65,9 @@ pub struct Agent {
     in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
+    /// So may those up to here, by the number of their lane: what they cost was
+    /// forgotten.
+    forgotten: RefCell<BTreeMap<u64, EntryId>>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
     archiving: Archiving,
@@ -77,6 +85,10 @@ pub struct Agent {
     stopping: Cell<bool>,
     draining: Cell<bool>,
     stopped: Stopped,
+    /// Lanes whose files the spool has no room for, as was said.
+    without_room: RefCell<BTreeSet<LaneId>>,
+    /// What was said of files that could not be taken.
+    said: RefCell<Said>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -89,6 +101,8 @@ struct ServerSlot {
     profile: Profile,
     ready: RefCell<Option<Rc<Server>>>,
     last_error: RefCell<Option<String>>,
+    /// When it is tried again, as was said last; `None` while it works.
+    said: Cell<Option<Mono>>,
 }
 
 /// A session without work is closed after so long: well before servers do it
@@ -116,7 +130,8 @@ impl Agent {
             log::warn!("spool: {finding}");
         }
         archiving::set_archives(&mut spool, &setup)?;
-        let started = sys.clock.mono();
+        let now = sys.clock.mono();
+        let started = setup.memory.as_ref().map_or(now, Memory::started);
         let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
@@ -125,12 +140,13 @@ impl Agent {
                 .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
             ready: RefCell::new(None),
             last_error: RefCell::new(None),
+            said: Cell::new(None),
         });
         let servers = servers.collect();
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
         let moment = Moment {
-            mono: started,
+            mono: now,
             wall: sys.clock.wall(),
             trust: Trust::judge(sys.clock.wall(), floor),
             tz: &tz,
@@ -139,8 +155,8 @@ impl Agent {
         let buckets = setup
             .schedules
             .iter()
-            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, started))));
-        Ok(Rc::new(Agent {
+            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, now))));
+        let agent = Rc::new(Agent {
             sys: sys.clone(),
             buckets: buckets.collect(),
             setup,
@@ -151,6 +167,7 @@ impl Agent {
             floor: Cell::new(floor),
             in_hand: RefCell::default(),
             inherited,
+            forgotten: RefCell::default(),
             transfers: RefCell::default(),
             settling: Settling::new(),
             archiving: Archiving::new(),
@@ -158,15 +175,27 @@ impl Agent {
             tries: RefCell::default(),
             scanned: Cell::new(false),
             stopped: Stopped::new(),
+            without_room: RefCell::default(),
+            said: RefCell::default(),
             outcome: RefCell::default(),
-            progress: Cell::new(started),
+            progress: Cell::new(now),
             full_since: Cell::new(None),
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),
             draining: Cell::new(false),
             tasks: Rc::downgrade(tasks),
-        }))
+        });
+        if let Some(memory) = &agent.setup.memory {
+            agent.recall(memory);
+        }
+        Ok(agent)
+    }
+
+    /// The server of that name, if there is one.
+    fn server_named(&self, name: &str) -> Option<&ServerSlot> {
+        let named = |setup: &setup::ServerSetup| setup.options.name == name;
+        self.servers.get(self.setup.servers.iter().position(named)?)
     }
 
     /// This instant, on both clocks.
@@ -212,6 +241,21 @@ impl Agent {
             .iter()
             .position(|lane| lane.watch.name == name);
         at.map(LaneId)
+    }
+
+    /// One line on what runs and what waits.
+    pub async fn say_hello(&self) {
+        let waiting = self.spool.with(|spool| spool.stats().waiting).await;
+        let queued = match waiting.files {
+            0 => "nothing is queued".to_owned(),
+            1 => format!("1 file ({}) is queued", ByteSize(waiting.bytes)),
+            n => format!("{n} files ({}) are queued", ByteSize(waiting.bytes)),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        log::info!(
+            "edgespool {version} runs on {}; {queued}",
+            self.setup.device
+        );
     }
 
     /// Tells the agent to stop soon: what is under way is finished or parked.

@@ -1,17 +1,15 @@
 //! Looks at files and collects the finished ones. Blocks: it runs on the pool.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::sys::{Clock, Fs, Kind, Meta, Mono, Sys, Writers};
+use crate::sys::{Clock, Fs, Kind, Meta, Sys, Writers};
 
 use super::rules::{Rules, dir, is_unsafe, join, name, parents};
+use super::said::Said;
 use super::settle::{Beside, Now, Settling, Sign, Verdict};
 use super::{BATCH_MAX, OptionsError, Ready, Take, WatchOptions};
 
@@ -56,7 +54,7 @@ pub(super) struct Finder {
     watch: String,
     take: Take,
     already_taken: AlreadyTaken,
-    refusals: Refusals,
+    refusals: Said,
     /// The watch's rules.
     pub(super) rules: Rules,
     /// The files that are not finished yet.
@@ -83,7 +81,7 @@ impl Finder {
             watch: options.name.clone(),
             take: options.take,
             already_taken,
-            refusals: Refusals::default(),
+            refusals: Said::default(),
             rules: Rules::new(options)?,
             settling: Settling::new(options.ready, options.quiet),
             found: Vec::new(),
@@ -285,14 +283,14 @@ impl Finder {
         }
         // Of what is excluded anyway nothing needs to be said.
         let matters = kind == Kind::Dir || self.rules.wants(path);
-        if matters && self.refusals.are_to_say(path, self.clock.mono()) {
+        if matters && self.refusals.is_news(path, self.clock.mono()) {
             let what = if kind == Kind::Dir {
                 "directory"
             } else {
                 "file"
             };
             log::warn!(
-                "watch {}: the {what} {} has a line end or NUL in its name, which FTP cannot \
+                "watch {:?}: the {what} {} has a line end or NUL in its name, which FTP cannot \
                  carry; it is left where it is (rename it to have it delivered)",
                 self.watch,
                 shown(path)
@@ -323,40 +321,4 @@ impl Finder {
 /// A path for a message, with everything in it made visible.
 pub(super) fn shown(path: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(path))
-}
-
-/// What was refused lately, so that it is said once, and not too much at a time.
-#[derive(Default)]
-struct Refusals {
-    said: VecDeque<u64>,
-    said_in_window: usize,
-    window_start: Mono,
-}
-
-impl Refusals {
-    const KEPT: usize = 64;
-    const WINDOW: Duration = Duration::from_secs(600);
-    const PER_WINDOW: usize = 16;
-
-    fn are_to_say(&mut self, path: &[u8], now: Mono) -> bool {
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.said.contains(&hash) {
-            return false;
-        }
-        if now.since(self.window_start) >= Refusals::WINDOW {
-            self.window_start = now;
-            self.said_in_window = 0;
-        }
-        if self.said_in_window >= Refusals::PER_WINDOW {
-            return false;
-        }
-        self.said_in_window += 1;
-        if self.said.len() >= Refusals::KEPT {
-            self.said.pop_front();
-        }
-        self.said.push_back(hash);
-        true
-    }
 }

@@ -28,6 +28,7 @@ mod marker;
 mod once;
 mod rules;
 mod run;
+mod said;
 mod scan;
 mod settle;
 mod stretch;
@@ -39,6 +40,7 @@ pub use marker::MarkerError;
 pub use once::{OnceError, OnceReport, scan_once};
 pub use rules::OptionsError;
 pub use run::{Control, Watcher};
+pub use said::Said;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -72,7 +72,7 @@ impl Scan {
                     self.open.pop();
                 }
                 Err(e) => {
-                    log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(dir));
+                    log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(dir));
                     finder.unseen = true;
                     self.open.pop();
                 }
@@ -100,7 +100,7 @@ impl Scan {
         if self.open.len() > DEPTH_MAX {
             finder.unseen = true;
             log::warn!(
-                "watch {}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
+                "watch {:?}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
                 finder.watch(),
                 shown(&dir)
             );
@@ -111,7 +111,7 @@ impl Scan {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
                 finder.unseen = true;
-                log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(&dir));
+                log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(&dir));
             }
         }
     }
