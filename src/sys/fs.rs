@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// What kind of object a directory entry is.
@@ -94,6 +95,11 @@ pub trait File: Send + Sync {
     fn meta(&self) -> io::Result<Meta>;
     /// Cuts or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The descriptor, where there is one, for copies that the kernel makes by
+    /// itself ([`super::Stream::send_file`]). Nobody else may use it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Makes the content and size durable (`fdatasync`). After a failure
     /// nothing that was written since the last success may be believed.
     fn sync(&self) -> io::Result<()>;

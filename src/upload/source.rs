@@ -77,6 +77,18 @@ impl Source {
         Ok(())
     }
 
+    /// The file and the part of it that is left, when nobody has to see the
+    /// bytes: then they need not be read at all. Call it before [`Source::next`].
+    pub(super) fn unseen(&self) -> Option<(Arc<dyn File>, u64, u64)> {
+        let unseen = self.hasher.is_none() && self.ahead.is_none();
+        unseen.then(|| (self.file.clone(), self.offset, self.end))
+    }
+
+    /// Goes on at `offset`: what stands before it was sent unseen.
+    pub(super) fn skip_to(&mut self, offset: u64) {
+        self.offset = offset;
+    }
+
     /// The hash of all that was read.
     pub(super) fn into_hash(self) -> Option<Vec<u8>> {
         self.hasher.map(Hasher::finish)
@@ -110,14 +122,19 @@ impl Source {
     }
 }
 
+/// The file has an end before the size that was promised.
+pub(super) fn shrank() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the file is shorter than it was when it was queued",
+    )
+}
+
 fn fill(file: &dyn File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
         let got = file.read_at(buf, offset)?;
         if got == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file is shorter than it was when it was queued",
-            ));
+            return Err(shrank());
         }
         offset += got as u64;
         buf = buf.get_mut(got..).unwrap_or_default();
