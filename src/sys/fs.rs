@@ -89,6 +89,12 @@ pub trait Dir: Send {
 pub trait File: Send + Sync {
     /// Reads at `offset`; 0 means the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads at `offset` what needs no waiting for the disk; `WouldBlock`, when
+    /// that is nothing, or nobody can tell. Unlike all else here it does not
+    /// block.
+    fn read_cached(&self, _buf: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
     /// Writes all of `data` at `offset`; on failure any part of it may be there.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
     /// `fstat`.

@@ -212,7 +212,7 @@ fn send_some(
 fn has_room_soon(socket: &Async<std::net::TcpStream>) -> bool {
     const SOON: Timespec = Timespec {
         tv_sec: 0,
-        tv_nsec: 2_000_000,
+        tv_nsec: 10_000_000,
     };
     let mut sockets = [PollFd::new(socket, PollFlags::OUT)];
     poll(&mut sockets, Some(&SOON)).is_ok_and(|ready| ready > 0)
