@@ -8,6 +8,7 @@ use super::digest::Hasher;
 use super::failure::{Class, Failure, Step};
 use super::job::Proof;
 use super::options::{IfGone, VerifyMode};
+use super::profile::Resuming;
 use super::session::Session;
 use super::source::Source;
 use crate::ftp::command::{Command, DigestCommand};
@@ -200,6 +201,11 @@ impl Session {
             Some(size) if size == entry.job.size => Ok(Proof::Size),
             Some(size) => {
                 let message = format!("the server has {size} of {} bytes", entry.job.size);
+                if entry.appended_at.and_then(|at| at.checked_add(size)) == Some(entry.job.size) {
+                    // What was appended is all there is: it replaced the file.
+                    self.server
+                        .learn(|profile| profile.resuming = Resuming::Never);
+                }
                 if size > entry.job.size {
                     return Err(self.differs(entry, &message));
                 }

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     /// A check found other bytes than ours. If all of the file is there, it is
     /// uploaded anew; a shorter one was cut, and the next check tells.
     pub(super) restart: bool,
+    /// Where the last upload was to be appended.
+    pub(super) appended_at: Option<u64>,
     /// Bytes put on data connections.
     pub(super) sent: u64,
     /// The server began to take it in this run.
@@ -121,6 +123,7 @@ impl Entry {
             last,
             look,
             restart: false,
+            appended_at: None,
             sent: 0,
             begun: false,
             broken: 0,

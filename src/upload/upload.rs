@@ -34,6 +34,7 @@ impl Session {
             Plan::Append(_) => Command::Appe(path),
             _ => Command::Stor(path),
         };
+        entry.appended_at = matches!(plan, Plan::Append(_)).then_some(offset);
         let (mut flight, wire) = match self.open_data(entry, &command, waiting, feed).await {
             Ok(opened) => opened,
             Err(refused) => return Err(self.recover(entry, plan, next, refused).await?),
