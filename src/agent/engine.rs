@@ -8,8 +8,9 @@ use smol::channel::{Sender, bounded};
 
 use super::session::Transfer;
 use super::{Agent, Outcome};
+use crate::base::format_span;
 use crate::status;
-use crate::supervisor::{Action, Assignment, LaneId, SessionId};
+use crate::supervisor::{Action, Assignment, LaneId, LaneView, LaneWaits, SessionId};
 use crate::sys::{Mono, Wall};
 use crate::upload::Class;
 
@@ -63,6 +64,7 @@ impl Agent {
         };
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
         smol::future::zip(scanning, self.drive(&done)).await;
+        self.say_closed();
         self.next_prune.set(Mono::default());
         self.prune_archives().await;
         self.finish().await
@@ -86,7 +88,46 @@ impl Agent {
             .any(|t| t.sending.is_some());
         let progress = self.full_since.get().unwrap_or(self.progress.get());
         let since = self.sys.clock.mono().since(progress);
-        (hopeless && self.transfers.borrow().is_empty()) || (!busy && since >= patience)
+        (hopeless && self.transfers.borrow().is_empty())
+            || (!busy && (since >= patience || self.all_closed(patience)))
+    }
+
+    /// Whether all that waits is paused, or its schedule opens later than anybody
+    /// has patience for.
+    fn all_closed(&self, patience: Duration) -> bool {
+        let (state, now) = (self.state.borrow(), self.sys.clock.mono());
+        let views = (0..self.setup.lanes.len()).filter_map(|lane| state.lane(LaneId(lane), now));
+        let closed = |view: LaneView| match view.waits {
+            _ if view.in_flight > 0 => false,
+            LaneWaits::Paused => true,
+            LaneWaits::Schedule(_) => view.next_try.is_none_or(|at| at > now.after(patience)),
+            _ => view.waiting == 0,
+        };
+        views.into_iter().all(closed)
+    }
+
+    /// Says what a round leaves behind because it may not be sent now.
+    fn say_closed(&self) {
+        let (state, now) = (self.state.borrow(), self.sys.clock.mono());
+        for (place, setup) in self.setup.lanes.iter().enumerate() {
+            let Some(view) = state.lane(LaneId(place), now).filter(|v| v.waiting > 0) else {
+                continue;
+            };
+            let watch = &setup.watch.name;
+            match (view.waits, view.next_try) {
+                (LaneWaits::Paused, _) => {
+                    log::warn!("watch {watch:?} is paused (queue resume {watch})");
+                }
+                (LaneWaits::Schedule(_), Some(at)) => {
+                    let wait = format_span(at.since(now));
+                    log::info!("watch {watch:?}: its schedule opens in {wait}");
+                }
+                (LaneWaits::Schedule(_), None) => {
+                    log::warn!("watch {watch:?}: its schedule waits for a clock that is set");
+                }
+                _ => {}
+            }
+        }
     }
 
     async fn drive(self: &Rc<Self>, done: &dyn Fn() -> bool) {

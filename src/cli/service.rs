@@ -9,7 +9,7 @@ use async_signal::{Signal, Signals};
 use smol::LocalExecutor;
 use smol::stream::StreamExt;
 
-use super::{Exit, assemble, complain, logging};
+use super::{Exit, assemble, complain, logging, say};
 use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
 use crate::config::{self, Config, Env};
@@ -185,7 +185,7 @@ fn summary(outcome: &Outcome) {
     if outcome.not_taken > 0 {
         parts.push(format!("{} not taken", outcome.not_taken));
     }
-    println!("{}", parts.join(", "));
+    say(&parts.join(", "));
     if outcome.queued > 0
         && let Some((_, failure)) = &outcome.last_failure
     {
