@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use common::servers::{Kind, Server, Variant};
-use common::{Agent, Tree, content};
+use common::{Agent, Tree, content, edgespool};
 
 /// The ways that every file is sent on, where the server can be set up so. With
 /// `ExplicitReuse` a data connection must resume the session of its control
@@ -72,7 +72,7 @@ fn each_way(kind: Kind) {
         let agent = Agent::for_server(&server, None, "");
         let sent = all_sorts(kind);
         sent.write(&agent.watched());
-        let output = agent.command(&["once"]).expect(0);
+        let output = agent.command(&["-v", "once"]).expect(0);
         assert_eq!(
             output.stdout,
             format!("{} delivered\n", sent.0.len()),
@@ -80,12 +80,12 @@ fn each_way(kind: Kind) {
         );
         sent.assert_same(&Tree::read(&server.root()));
         Tree::default().assert_same(&Tree::read(&agent.watched()));
-        assert_receipts(&agent, &sent, &server);
+        assert_receipts(&agent, &sent, &server, &output.stderr);
     }
 }
 
 /// Panics unless the ledger has one receipt for each file, with proof.
-fn assert_receipts(agent: &Agent, sent: &Tree, server: &Server) {
+fn assert_receipts(agent: &Agent, sent: &Tree, server: &Server, log: &str) {
     let history = agent.command(&["history", "--json"]).expect(0).stdout;
     let mut sizes: Vec<u64> = sent.0.values().map(|bytes| bytes.len() as u64).collect();
     let mut receipts = Vec::new();
@@ -96,10 +96,10 @@ fn assert_receipts(agent: &Agent, sent: &Tree, server: &Server) {
         let (size, sent) = (size.as_u64().unwrap(), sent.as_u64().unwrap());
         let hashed = server.kind == Kind::Proftpd && size > 0;
         let proof = if hashed { "hash" } else { "size" };
-        assert_eq!(receipt["proof"], proof, "{server:?}: {line}");
+        assert_eq!(receipt["proof"], proof, "{server:?}: {line}\n{log}");
         // Small files are sent before it is known that a directory is missing.
         let most = if size < 64 << 10 { 2 * size } else { size };
-        assert!((size..=most).contains(&sent), "{server:?}: {line}");
+        assert!((size..=most).contains(&sent), "{server:?}: {line}\n{log}");
         receipts.push(size);
     }
     sizes.sort_unstable();
@@ -125,6 +125,61 @@ fn pure_ftpd_gets_all_sorts_of_files_each_way() {
 #[test]
 fn pyftpdlib_gets_all_sorts_of_files_each_way() {
     each_way(Kind::Pyftpdlib);
+}
+
+/// Files that somebody sends by hand, into directories that are not there yet.
+fn sent_by_hand(kind: Kind) {
+    for way in WAYS.into_iter().filter(|way| kind.supports(*way)) {
+        let server = Server::start(kind, way);
+        let dir = tempfile::tempdir().unwrap();
+        let (mut local, mut remote) = (Tree::default(), Tree::default());
+        for (name, size) in [
+            ("empty.dat", 0),
+            ("one.dat", 1),
+            ("image.raw", 3_000_000),
+            ("grüße  aus 東京.txt", 100_000),
+            ("-rf", 7),
+            ("old", 300),
+        ] {
+            let bytes = content(size as u64, size);
+            let path = [b"in/2026/", name.as_bytes()].concat();
+            remote.0.insert(path, bytes.clone());
+            local.0.insert(name.into(), bytes);
+        }
+        local.write(dir.path());
+        server.put("in/2026/old", &[0; 500]);
+        let mut args = vec!["send".into()];
+        if let Some(ca) = &server.ca {
+            args.extend(["--ca-file".into(), ca.clone().into_os_string()]);
+        }
+        let names = local.0.keys().map(|name| OsStr::from_bytes(name));
+        args.extend(names.map(|name| dir.path().join(name).into_os_string()));
+        args.push(format!("{}in/2026/", server.url(None)).into());
+        let output = edgespool(args).expect(0);
+        assert_eq!(output.stdout.lines().count(), local.0.len(), "{output:#?}");
+        remote.assert_same(&Tree::read(&server.root()));
+        local.assert_same(&Tree::read(dir.path()));
+    }
+}
+
+#[test]
+fn vsftpd_gets_what_is_sent_by_hand() {
+    sent_by_hand(Kind::Vsftpd);
+}
+
+#[test]
+fn proftpd_gets_what_is_sent_by_hand() {
+    sent_by_hand(Kind::Proftpd);
+}
+
+#[test]
+fn pure_ftpd_gets_what_is_sent_by_hand() {
+    sent_by_hand(Kind::PureFtpd);
+}
+
+#[test]
+fn pyftpdlib_gets_what_is_sent_by_hand() {
+    sent_by_hand(Kind::Pyftpdlib);
 }
 
 /// Names that would be two command lines stay where they are, and the others go.

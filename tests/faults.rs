@@ -2,149 +2,18 @@
 //! once, under its final name, nothing else is left on the server, and what the
 //! server already has is not sent again.
 //!
-//! Each cut is preceded by a short pause of the link, so that the server has
-//! stored what was delivered before it; what it had not read yet a reset would
-//! take away, by chance.
+//! A few points are chosen at random each time; `EDGESPOOL_SEED` repeats them.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::fs;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
-use common::proxy::{Act, Channel, End, Fault, Proxy, Way};
-use common::servers::{Kind, Server, Variant};
-use common::{Agent, Tree, content};
-
-/// One upload and what happens to the link meanwhile.
-struct Case {
-    name: String,
-    faults: Vec<Fault>,
-    /// All faults must have happened; else the point may lie behind the end.
-    certain: bool,
-    files: Vec<usize>,
-    /// What may be sent twice: what a server had received and not stored.
-    dropped_max: usize,
-}
-
-/// A server and the bad link before it.
-struct Scene {
-    server: Server,
-    proxy: Proxy,
-}
-
-impl Scene {
-    fn new(kind: Kind, variant: Variant) -> Self {
-        let server = Server::start(kind, variant);
-        let proxy = Proxy::before(&server);
-        Self { server, proxy }
-    }
-
-    /// Runs all cases and reports all that went wrong.
-    fn play(&self, cases: &[Case]) {
-        let mut wrong = String::new();
-        for (seed, case) in cases.iter().enumerate() {
-            if let Err(problem) = self.play_one(case, seed as u64) {
-                let _ = writeln!(wrong, "== {:?}, {}: {problem}", self.server, case.name);
-            }
-        }
-        assert!(wrong.is_empty(), "{wrong}");
-    }
-
-    fn play_one(&self, case: &Case, seed: u64) -> Result<(), String> {
-        self.empty_the_server();
-        self.proxy.heal();
-        let tree = files(seed, &case.files);
-        let agent = Agent::for_server(&self.server, Some(self.proxy.addr()), PATIENCE);
-        tree.write(&agent.watched());
-        case.faults.iter().for_each(|f| self.proxy.inject(*f));
-        let connections_before = self.proxy.traffic().len();
-        let output = thread::scope(|scope| {
-            let (ended, end) = mpsc::channel::<()>();
-            scope.spawn(move || self.give_dead_connections_up(&end));
-            let output = agent.command(&["-v", "once", "--patience", "60s"]);
-            drop(ended);
-            output
-        });
-        let describe = |what: &str| {
-            let traffic = self.proxy.traffic().split_off(connections_before);
-            format!("{what}\n{traffic:?}\n{}\n{}", output.stdout, output.stderr)
-        };
-        if output.code != Some(0) {
-            return Err(describe(&format!("exit {:?}", output.code)));
-        }
-        if let Some(difference) = difference(&tree, &Tree::read(&self.server.root())) {
-            return Err(describe(&difference));
-        }
-        if case.certain && self.proxy.faults_left() > 0 {
-            return Err(describe("the fault did not happen"));
-        }
-        let (sent, most) = self.sent(connections_before, case);
-        if sent > most {
-            return Err(describe(&format!("{sent} bytes sent, {most} at most")));
-        }
-        Ok(())
-    }
-
-    /// A server waits for minutes before it takes a silent link for dead, and
-    /// vsftpd keeps the file locked so long. Here it takes seconds.
-    fn give_dead_connections_up(&self, end: &mpsc::Receiver<()>) {
-        while end.recv_timeout(SERVER_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            self.proxy.cut_silent();
-        }
-    }
-
-    /// Bytes on all data connections since then, and how many are allowed.
-    fn sent(&self, connections_before: usize, case: &Case) -> (u64, u64) {
-        let data = self.proxy.traffic().split_off(connections_before);
-        let data: Vec<_> = data
-            .iter()
-            .filter(|t| t.channel == Channel::Data)
-            .map(|t| t.to_server)
-            .collect();
-        let size = case.files.iter().sum::<usize>() as u64;
-        let mut most = size + case.dropped_max as u64;
-        if self.server.variant.is_tls() {
-            most += data.len() as u64 * TLS_HANDSHAKE_MAX + size / 256;
-        }
-        (data.iter().sum(), most)
-    }
-
-    fn empty_the_server(&self) {
-        for entry in fs::read_dir(self.server.root()).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
-        }
-    }
-}
-
-fn files(seed: u64, sizes: &[usize]) -> Tree {
-    let file = |(n, size): (usize, &usize)| {
-        let name = format!("image-{n}.jpg").into_bytes();
-        (name, content(seed * 100 + n as u64, *size))
-    };
-    Tree(sizes.iter().enumerate().map(file).collect())
-}
-
-/// What differs, in one line.
-fn difference(sent: &Tree, there: &Tree) -> Option<String> {
-    if sent == there {
-        return None;
-    }
-    let sizes = |tree: &Tree| -> BTreeMap<String, usize> {
-        let name = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
-        tree.0.iter().map(|(p, c)| (name(p), c.len())).collect()
-    };
-    Some(format!(
-        "the server has {:?} for {:?}",
-        sizes(there),
-        sizes(sent)
-    ))
-}
+use common::proxy::{Act, Channel, End, Fault, Way};
+use common::scene::{BUFFER, Case, Patience, Scene, Settle, play};
+use common::seed;
+use common::servers::{Kind, Variant};
 
 fn fault(on: Channel, way: Way, after: u64, act: Act) -> Fault {
     Fault {
@@ -155,36 +24,88 @@ fn fault(on: Channel, way: Way, after: u64, act: Act) -> Fault {
     }
 }
 
-/// The data connection ends, in every way and at many points, also twice.
-fn data_cuts() -> Vec<Case> {
-    let cut = |after, end| {
-        let fault = |act| fault(Channel::Data, Way::ToServer, after, act);
-        [fault(Act::Stall(SETTLE)), fault(Act::End(end))]
-    };
-    let mut cases = Vec::new();
-    for end in [End::Reset, End::Close, End::Silence] {
-        let points: &[u64] = match end {
-            // Each costs the time that a silent link is borne.
-            End::Silence => &[0, 1_500_001],
-            _ => &[0, 1, 70_000, 262_144, 1_500_001, 2_999_999],
-        };
-        cases.extend(points.iter().map(|&after| Case {
-            name: format!("data ends by {end:?} after {after}"),
-            faults: cut(after, end).to_vec(),
-            certain: true,
-            files: vec![SIZE],
-            dropped_max: BUFFER,
-        }));
-    }
-    cases.push(Case {
-        name: "data cut twice".into(),
-        faults: [cut(800_000, End::Close), cut(1_000_000, End::Reset)].concat(),
+/// The data connection ends here, when the server has stored what came before.
+fn data_cut(after: u64, end: End) -> [Fault; 2] {
+    let fault = |act| fault(Channel::Data, Way::ToServer, after, act);
+    [fault(Act::Settle), fault(Act::End(end))]
+}
+
+/// An upload of one file that breaks here and there.
+fn upload(name: String, faults: &[Fault]) -> Case {
+    Case {
+        name,
+        faults: faults.to_vec(),
+        settle: Settle::Delivered,
         certain: true,
         files: vec![SIZE],
-        // Of one control connection's third data connection ProFTPD may want a
-        // TLS session that is spent, and says so when some data has come.
-        dropped_max: SOCKET_BUFFERS + BUFFER,
-    });
+        twice_max: BUFFER,
+        patience: Patience::Long,
+    }
+}
+
+/// Where data connections are cut: around the sizes of all buffers on the way,
+/// and anywhere.
+fn data_points() -> Vec<u64> {
+    let mut points = vec![0, 1, 1_459, 1_460, 1_461];
+    for power in 12..=21 {
+        let size = 1 << power;
+        points.extend([size - 1, size, size + 1]);
+    }
+    let size = SIZE as u64;
+    points.extend([size - (64 << 10), size - 1460, size - 2, size - 1, size]);
+    let mut rng = fastrand::Rng::with_seed(seed());
+    points.extend((0..20).map(|_| rng.u64(..size)));
+    points
+}
+
+/// The data connection ends, in every way and at many points.
+fn data_cuts(one_in: usize) -> Vec<Case> {
+    let cut = |(n, after): (usize, u64)| {
+        let end = [End::Reset, End::Close][n / one_in % 2];
+        upload(
+            format!("data ends by {end:?} after {after}"),
+            &data_cut(after, end),
+        )
+    };
+    let points = data_points().into_iter().enumerate();
+    points.step_by(one_in).map(cut).collect()
+}
+
+/// More than one cut, and cuts with nobody to tell of them.
+fn harder_cuts() -> Vec<Case> {
+    let twice = [
+        data_cut(800_000, End::Close),
+        data_cut(1_000_000, End::Reset),
+    ];
+    let control = fault(
+        Channel::Data,
+        Way::ToServer,
+        1_500_000,
+        Act::EndControl(End::Reset),
+    );
+    let mut cases = vec![
+        Case {
+            // Of one control connection's third data connection ProFTPD may want
+            // a TLS session that is spent, and says so when some data has come.
+            twice_max: BUFFER + SIZE,
+            ..upload("data cut twice".into(), &twice.concat())
+        },
+        Case {
+            // What was on its way is stored, or not, when the agent is back.
+            twice_max: SIZE,
+            ..upload("control cut amid the data".into(), &[control])
+        },
+    ];
+    // Each costs the time that a silent link is borne.
+    for after in [0, 1_500_001] {
+        cases.push(Case {
+            patience: Patience::Short,
+            ..upload(
+                format!("data ends by Silence after {after}"),
+                &data_cut(after, End::Silence),
+            )
+        });
+    }
     cases
 }
 
@@ -192,40 +113,71 @@ fn data_cuts() -> Vec<Case> {
 fn lost_replies_and_stalls() -> Vec<Case> {
     let mut cases = Vec::new();
     for end in [End::Reset, End::Close, End::Silence] {
-        let lose = fault(
-            Channel::Data,
-            Way::ToServer,
-            SIZE as u64,
-            Act::LoseReply(end),
-        );
+        let act = Act::LoseReply(end);
+        let lose = fault(Channel::Data, Way::ToServer, SIZE as u64, act);
         cases.push(Case {
-            name: format!("226 lost by {end:?}"),
-            faults: vec![lose],
-            certain: true,
-            files: vec![SIZE],
-            dropped_max: BUFFER,
+            patience: match end {
+                End::Silence => Patience::Short,
+                _ => Patience::Long,
+            },
+            ..upload(format!("226 lost by {end:?}"), &[lose])
         });
     }
-    // What the link held is delivered when it goes on, to nobody any more.
-    let late = SIZE / 2;
-    for (name, time, dropped_max) in [
-        ("a stall that is borne", Duration::from_millis(800), 0),
-        ("a stall too long", Duration::from_secs(7), late),
-    ] {
-        cases.push(Case {
-            name: name.into(),
-            faults: vec![fault(
-                Channel::Data,
-                Way::ToServer,
-                1_500_000,
-                Act::Stall(time),
-            )],
-            certain: true,
-            files: vec![SIZE],
-            dropped_max: dropped_max + BUFFER,
-        });
+    let stall = |time| fault(Channel::Data, Way::ToServer, 1_500_000, Act::Stall(time));
+    let short = Duration::from_millis(800);
+    cases.push(upload("a stall that is borne".into(), &[stall(short)]));
+    cases.push(Case {
+        patience: Patience::Short,
+        // What the link held is delivered when it goes on, to nobody any more.
+        twice_max: SIZE / 2 + BUFFER,
+        ..upload("a stall too long".into(), &[stall(Duration::from_secs(7))])
+    });
+    cases
+}
+
+/// The control connection ends at every point of an upload's dialogue, or at one
+/// in so many.
+fn each_point_of_the_dialogue(kind: Kind, one_in: usize) -> Vec<Case> {
+    let dialogue = Scene::new(kind, Variant::Plain).dialogue(&[SIZE]);
+    let first = fastrand::Rng::with_seed(seed()).usize(..one_in);
+    let mut cases = Vec::new();
+    for (way, said) in [Way::ToServer, Way::ToClient].into_iter().zip(&dialogue) {
+        let accepted = position_of_the_acceptance(way, said);
+        for after in (first..=said.len()).step_by(one_in) {
+            let end = [End::Reset, End::Close][after / one_in % 2];
+            let after = after as u64;
+            let fault = |act| fault(Channel::Control, way, after, act);
+            let is_accepted = after >= accepted;
+            cases.push(Case {
+                // Once it is accepted all of the file gets there, even so.
+                settle: if is_accepted {
+                    Settle::Whole
+                } else {
+                    Settle::Delivered
+                },
+                twice_max: if is_accepted { 0 } else { BUFFER },
+                // Nobody waits for the answer to the last command.
+                certain: way == Way::ToServer,
+                ..upload(
+                    format!("control {way:?} ends by {end:?} after {after}"),
+                    &[fault(Act::Settle), fault(Act::End(end))],
+                )
+            });
+        }
     }
     cases
+}
+
+/// From where on the server takes the file (it has the STOR) or the agent knows
+/// that it does (it has the 150).
+fn position_of_the_acceptance(way: Way, said: &[u8]) -> u64 {
+    let said = String::from_utf8_lossy(said);
+    let line = match way {
+        Way::ToServer => said.find("\r\nSTOR "),
+        Way::ToClient => said.find("\r\n150 ").or_else(|| said.find("\r\n125 ")),
+    };
+    let begin = line.unwrap_or_else(|| panic!("no upload in {said:?}")) + 2;
+    (begin + said[begin..].find("\r\n").unwrap() + 2) as u64
 }
 
 /// The control connection ends at points spread over a session of three files.
@@ -233,35 +185,37 @@ fn control_cuts(way: Way, points: impl Iterator<Item = u64>) -> Vec<Case> {
     let ends = [End::Reset, End::Close];
     let case = |(n, after): (usize, u64)| {
         let end = ends[n % ends.len()];
-        let fault = |act| fault(Channel::Control, way, after, act);
         Case {
-            name: format!("control {way:?} ends by {end:?} after {after}"),
-            faults: vec![fault(Act::Stall(SETTLE)), fault(Act::End(end))],
             certain: false,
             files: vec![SIZE / 3; 3],
-            // The data of a small file is on its way while its STOR is lost.
-            dropped_max: SIZE / 3 + BUFFER,
+            // One file is on its way.
+            twice_max: SIZE / 3 + BUFFER,
+            ..upload(
+                format!("control {way:?} ends by {end:?} after {after}"),
+                &[fault(Channel::Control, way, after, Act::End(end))],
+            )
         }
     };
     points.enumerate().map(case).collect()
 }
 
 fn data_connection(kind: Kind, variant: Variant) {
-    let scene = Scene::new(kind, variant);
-    scene.play(&data_cuts());
-    scene.play(&lost_replies_and_stalls());
+    let mut cases = data_cuts(if variant.is_tls() { 3 } else { 1 });
+    cases.extend(harder_cuts());
+    cases.extend(lost_replies_and_stalls());
+    play(kind, variant, cases);
 }
 
 fn control_connection(kind: Kind, variant: Variant) {
-    let scene = Scene::new(kind, variant);
     // TLS spends some thousand bytes on its handshake.
     let (first, step) = match variant.is_tls() {
         true => (100, 331),
         false => (3, 97),
     };
     let points = |count| (0..count).map(move |n| first + n * step);
-    scene.play(&control_cuts(Way::ToClient, points(14)));
-    scene.play(&control_cuts(Way::ToServer, points(8)));
+    let mut cases = control_cuts(Way::ToClient, points(14));
+    cases.extend(control_cuts(Way::ToServer, points(8)));
+    play(kind, variant, cases);
 }
 
 #[test]
@@ -305,6 +259,30 @@ fn pyftpdlib_data_connection_breaks_with_tls() {
 }
 
 #[test]
+fn vsftpd_dialogue_breaks_at_every_byte() {
+    let cases = each_point_of_the_dialogue(Kind::Vsftpd, 1);
+    play(Kind::Vsftpd, Variant::Plain, cases);
+}
+
+#[test]
+fn pyftpdlib_dialogue_breaks_at_every_byte() {
+    let cases = each_point_of_the_dialogue(Kind::Pyftpdlib, 1);
+    play(Kind::Pyftpdlib, Variant::Plain, cases);
+}
+
+#[test]
+fn proftpd_dialogue_breaks() {
+    let cases = each_point_of_the_dialogue(Kind::Proftpd, 5);
+    play(Kind::Proftpd, Variant::Plain, cases);
+}
+
+#[test]
+fn pure_ftpd_dialogue_breaks() {
+    let cases = each_point_of_the_dialogue(Kind::PureFtpd, 5);
+    play(Kind::PureFtpd, Variant::Plain, cases);
+}
+
+#[test]
 fn control_connections_break() {
     for kind in Kind::ALL {
         control_connection(kind, Variant::Plain);
@@ -318,23 +296,5 @@ fn control_connections_break_with_tls() {
     }
 }
 
-/// Of the server's section: what is waited for, in seconds that a test has.
-const PATIENCE: &str = "stall_timeout = \"3s\"\nconnect_timeout = \"4s\"\n";
-
 /// Of a file that is cut.
 const SIZE: usize = 3_000_000;
-
-/// A server's buffer; what it had not stored of that is sent twice.
-const BUFFER: usize = 64 << 10;
-
-/// What may be on its way on one connection when the server refuses it.
-const SOCKET_BUFFERS: usize = 512 << 10;
-
-/// Beside the file, on each data connection.
-const TLS_HANDSHAKE_MAX: u64 = 8 << 10;
-
-/// More than the agent's, so that the agent comes back too early.
-const SERVER_PATIENCE: Duration = Duration::from_secs(8);
-
-/// Time for a server to store what it was sent.
-const SETTLE: Duration = Duration::from_millis(200);

@@ -12,8 +12,9 @@ use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256};
 
+use common::proxy::{Proxy, Way};
 use common::servers::{Certificate, Kind, Server, Variant};
-use common::{Agent, Output, Tree, content, wait_until};
+use common::{Agent, Output, SmallDisk, Tree, content, wait_until};
 
 /// A few files, to be lost if something is done wrong.
 fn some_files() -> Tree {
@@ -118,14 +119,18 @@ fn hex(bytes: &[u8]) -> String {
 fn a_server_without_tls_gets_no_login() {
     for kind in Kind::ALL {
         let server = Server::start(kind, Variant::Plain);
-        let (agent, files) = agent_with_files(&server, "");
+        let proxy = Proxy::before(&server);
+        let agent = Agent::for_server(&server, Some(proxy.addr()), "");
+        let files = some_files();
+        files.write(&agent.watched());
         change_config(&agent, "tls = \"none\"", "tls = \"explicit\"");
         let output = agent.command(&["-v", "once"]).expect(69);
-        assert_says(&output, &["TLS"]);
-        assert!(!output.stderr.contains("> USER"), "{server:?}: {output:#?}");
-        let log = server.log();
-        let login = ["\"USER", "USER ftptest", "user ftptest"];
-        assert!(!login.iter().any(|l| log.contains(l)), "{server:?}: {log}");
+        assert_says(&output, &["the server must offer TLS"]);
+        let heard = proxy.heard(Way::ToServer);
+        assert!(!heard.is_empty(), "{server:?}: {output:#?}");
+        for heard in heard {
+            assert_eq!(heard, b"AUTH TLS\r\n", "{server:?}: {output:#?}");
+        }
         change_config(&agent, "tls = \"explicit\"", "tls = \"none\"");
         assert_delivered(&agent, &server, &files);
     }
@@ -290,3 +295,76 @@ fn a_running_agent_goes_on_by_itself_when_its_spool_has_room() {
     agent.wait().expect(0);
     files.assert_same(&Tree::read(&server.root()));
 }
+
+/// An agent with its spool on a disk that has room for two of its five files,
+/// and a server that is away.
+fn small_spool() -> (Server, Agent, Tree, SmallDisk) {
+    let (server, agent, files) = full_spool();
+    change_config(&agent, "max_size = \"250k\"\n", "");
+    let disk = SmallDisk::new(ROOM_FOR_TWO);
+    let spool = disk.path().join("spool");
+    let dir = format!("dir = \"{}\"", spool.display());
+    change_config(&agent, "dir = \"spool\"", &dir);
+    (server, agent, files, disk)
+}
+
+#[test]
+fn a_spool_on_a_full_disk_leaves_the_source_untouched() {
+    let (mut server, mut agent, files, disk) = small_spool();
+    let output = agent.command(&["once", "--patience", "1s"]).expect(75);
+    assert!(output.stdout.contains("2 still queued"), "{output:#?}");
+    assert!(output.stdout.contains("3 not taken"), "{output:#?}");
+    let said = output.stderr.contains("no room in the spool");
+    assert!(said, "{output:#?}");
+    assert_left(&agent, &files);
+    // Nothing is left of the attempts.
+    let held: usize = Tree::read(&disk.path().join("spool"))
+        .0
+        .values()
+        .map(Vec::len)
+        .sum();
+    assert!(held < 250_000, "{held} bytes");
+    agent.start(&["run"]);
+    server.start_again();
+    wait_until("all files have arrived", || {
+        (0..5).all(|n| server.root().join(format!("{n}.jpg")).exists())
+    });
+    agent.signal("TERM");
+    agent.wait().expect(0);
+    files.assert_same(&Tree::read(&server.root()));
+    Tree::default().assert_same(&Tree::read(&agent.watched()));
+}
+
+#[test]
+fn a_disk_with_no_byte_left_is_waited_for() {
+    let server = Server::start(Kind::Vsftpd, Variant::Plain);
+    let mut agent = Agent::for_server(&server, None, "");
+    let disk = SmallDisk::new(1 << 20);
+    for dir in ["spool", "watched"] {
+        let there = disk.path().join(dir);
+        let to = format!("dir = \"{}\"", there.display());
+        change_config(&agent, &format!("dir = \"{dir}\""), &to);
+        fs::create_dir(there).unwrap();
+    }
+    let watched = disk.path().join("watched");
+    // The spool is there before the disk is full.
+    agent.command(&["once"]).expect(0);
+    let files = some_files();
+    files.write(&watched);
+    let filler = disk.fill("filler");
+    agent.start(&["-v", "run"]);
+    wait_until("it says that the disk is full", || {
+        agent.stderr().contains("No space left on device")
+    });
+    files.assert_same(&Tree::read(&watched));
+    fs::remove_file(filler).unwrap();
+    wait_until("all files have arrived", || {
+        Tree::read(&server.root()).0.len() == files.0.len() && Tree::read(&watched).0.is_empty()
+    });
+    agent.signal("TERM");
+    agent.wait().expect(0);
+    files.assert_same(&Tree::read(&server.root()));
+}
+
+/// Two files of 100 kB, and what the spool itself needs.
+const ROOM_FOR_TWO: u64 = 290 << 10;

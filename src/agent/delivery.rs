@@ -88,14 +88,16 @@ impl LaneFeed {
             seconds,
         };
         say_delivered(&receipt);
-        let archive = agent.archive_path(doing.lane, entry);
-        agent.settling.push(Leaving {
+        // First, so that the settling sees whether more is to come.
+        agent.tell(Event::EntryDelivered {
             session: self.session,
             lane: doing.lane,
+            key: entry.id.place(),
+        });
+        agent.settling.push(Leaving {
             settlement: Settlement {
                 id: entry.id,
                 receipt,
-                archive,
             },
         });
     }

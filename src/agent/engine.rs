@@ -40,7 +40,9 @@ impl Agent {
             self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         self.spawn(self.clone().move_floor());
+        self.spawn(self.clone().keep_budgets());
         self.drive(&|| false).await;
         self.finish().await
     }
@@ -49,6 +51,7 @@ impl Agent {
     /// that is away is tried for `patience` after the last thing that went well.
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         let scanning = async {
             for lane in 0..self.setup.lanes.len() {
                 if let Err(e) = self.scan_lane(LaneId(lane)).await {
@@ -65,13 +68,12 @@ impl Agent {
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
         smol::future::zip(scanning, self.drive(&done)).await;
         self.say_closed();
-        self.next_prune.set(Mono::default());
-        self.prune_archives().await;
         self.finish().await
     }
 
+    /// Whether nothing is left to do, receipts included.
     fn is_drained(&self) -> bool {
-        self.state.borrow().is_drained()
+        self.state.borrow().is_drained() && !self.settling.is_busy()
     }
 
     /// Whether waiting longer is of no use: nobody is connected, and either the
@@ -198,6 +200,7 @@ impl Agent {
             }
         }
         self.keep_floor().await;
+        self.note_budgets().await;
         let stats = self.spool.with(|spool| spool.stats()).await;
         let mut outcome = self.outcome.borrow().clone();
         outcome.queued = stats.waiting.files;
@@ -205,14 +208,13 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty() || self.settling.is_busy()
+        !self.transfers.borrow().is_empty() || self.settling.is_busy() || self.archiving.is_busy()
     }
 
     /// Notes now and then that time has passed, for devices without a clock.
     async fn move_floor(self: Rc<Self>) {
         loop {
             self.keep_floor().await;
-            self.prune_archives().await;
             let next: Mono = self.sys.clock.mono().after(FLOOR_EVERY);
             self.sys.clock.sleep_until(next).await;
         }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use smol::channel::{Receiver, Sender, bounded};
 
 use super::Agent;
+use super::spooler::Spooler;
 use crate::base::ByteSize;
-use crate::spool::{How, TakeError, Taking};
+use crate::spool::{How, Spool, TakeError, Taking};
 use crate::supervisor::{Event, LaneId};
 use crate::sys::Meta;
 use crate::watch::{
-    self, AlreadyTaken, Control, OnceError, Ready, Watcher, remove_marker, scan_once,
+    self, AlreadyTaken, Control, OnceError, Ready, TakenBefore, Watcher, remove_marker, scan_once,
 };
 
 /// Batches that may wait while one is being taken: the watching then pauses.
@@ -98,7 +99,7 @@ impl Agent {
             })
             .collect();
         let (fs, options) = (self.sys.fs.clone(), setup.watch.clone());
-        let taking = move |spool: &mut crate::spool::Spool| {
+        let taking = move |spool: &mut Spool| {
             let before = spool.lane_waiting(&name);
             let taken = spool.take(&name, &takings);
             (taken, before, spool.lane_waiting(&name))
@@ -135,18 +136,16 @@ impl Agent {
         let watch = self.lane(lane).map_or("", |setup| &setup.watch.name);
         let mut without_room = self.without_room.borrow_mut();
         match full {
-            Some(error) => {
-                if without_room.insert(lane) {
-                    log::warn!(
-                        "watch {watch:?}: {}; its files are left at the source until there is room",
-                        described(error)
-                    );
-                }
+            Some(error) if without_room.insert(lane) => {
+                log::warn!(
+                    "watch {watch:?}: {}; its files are left at the source until there is room",
+                    described(error)
+                );
             }
             None if took && without_room.remove(&lane) => {
                 log::info!("watch {watch:?}: there is room again");
             }
-            None => {}
+            _ => {}
         }
     }
 
@@ -202,18 +201,42 @@ impl Agent {
     }
 
     fn already_taken(&self, options: &watch::WatchOptions) -> AlreadyTaken {
-        if options.take == watch::Take::Move {
-            return Arc::new(|_, _| false);
+        match options.take {
+            watch::Take::Move => Arc::new(()),
+            watch::Take::Copy => Arc::new(Copies {
+                lane: options.name.clone(),
+                spool: self.spool.clone(),
+            }),
         }
-        let (lane, spool) = (options.name.clone(), self.spool.clone());
-        Arc::new(move |path: &[u8], meta: &Meta| {
-            let seen = spool.blocking(|s| s.is_seen(&lane, path, meta.size, meta.mtime_ns));
-            seen.unwrap_or_else(|e| {
-                // Not taken now is better than taken twice; the next scan asks again.
-                log::warn!("spool: {e}");
-                true
-            })
+    }
+}
+
+/// The versions that a lane has taken by copy, as the spool knows them.
+struct Copies {
+    lane: String,
+    spool: Spooler,
+}
+
+impl TakenBefore for Copies {
+    fn contains(&self, path: &[u8], meta: &Meta) -> bool {
+        let (size, mtime_ns) = (meta.size, meta.mtime_ns);
+        let ask = |spool: &mut Spool| spool.is_seen(&self.lane, path, size, mtime_ns);
+        self.spool.blocking(ask).unwrap_or_else(|e| {
+            // Not taken now is better than taken twice; the next scan asks again.
+            log::warn!("spool: {e}");
+            true
         })
+    }
+
+    fn begin_scan(&self) {
+        self.spool.blocking(|spool| spool.begin_scan(&self.lane));
+    }
+
+    fn end_scan(&self) {
+        if let Err(e) = self.spool.blocking(|spool| spool.end_scan(&self.lane)) {
+            // Files that are gone are remembered until a later scan.
+            log::warn!("spool: {e}");
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! [`Agent::open`] opens the spool; [`Agent::run`] is the service, until it is
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
-//! (`session.rs`), one for settling (`settling.rs`), and the loop that asks the
+//! (`session.rs`), one for settling (`settling.rs`), one for what is kept
+//! afterwards (`archiving.rs`), and the loop that asks the
 //! supervisor what to do next (`engine.rs`).
 
 mod answers;
-mod archive;
+mod archiving;
+mod budgets;
 mod delivery;
 mod engine;
 mod intake;
@@ -30,7 +32,7 @@ use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
 use crate::base::ByteSize;
-use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
+use crate::schedule::{Bucket, Moment, Schedule, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
     Event, LaneId, LaneRules, Order, Rules, SCHEDULE_NONE, ServerId, ServerRules, SessionId, State,
@@ -39,6 +41,7 @@ use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
 use crate::watch::Said;
 
+use archiving::Archiving;
 use delivery::Tries;
 pub use memory::Memory;
 pub use outcome::Outcome;
@@ -67,6 +70,7 @@ pub struct Agent {
     forgotten: RefCell<BTreeMap<u64, EntryId>>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
+    archiving: Archiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -85,8 +89,6 @@ pub struct Agent {
     without_room: RefCell<BTreeSet<LaneId>>,
     /// What was said of files that could not be taken.
     said: RefCell<Said>,
-    /// When the archives are looked at again.
-    next_prune: Cell<Mono>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -127,9 +129,10 @@ impl Agent {
         for finding in spool.findings() {
             log::warn!("spool: {finding}");
         }
+        archiving::set_archives(&mut spool, &setup)?;
         let now = sys.clock.mono();
         let started = setup.memory.as_ref().map_or(now, Memory::started);
-        let mut state = State::new(rules(&setup), started);
+        let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
             profile: spool
@@ -167,13 +170,13 @@ impl Agent {
             forgotten: RefCell::default(),
             transfers: RefCell::default(),
             settling: Settling::new(),
+            archiving: Archiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),
             stopped: Stopped::new(),
             without_room: RefCell::default(),
             said: RefCell::default(),
-            next_prune: Cell::new(Mono::default()),
             outcome: RefCell::default(),
             progress: Cell::new(now),
             full_since: Cell::new(None),
@@ -273,7 +276,7 @@ impl Agent {
     }
 }
 
-fn rules(setup: &Setup) -> Rules {
+fn rules(setup: &Setup, spool: &Spool) -> Rules {
     let lanes = setup.lanes.iter().map(|lane| LaneRules {
         priority: lane.priority,
         weight: 1,
@@ -293,7 +296,7 @@ fn rules(setup: &Setup) -> Rules {
     let schedules = setup.schedules.iter().map(|options| {
         (
             Schedule::new(options.clone(), &setup.device),
-            Spent::default(),
+            budgets::spent_before(spool, &options.name),
         )
     });
     Rules {

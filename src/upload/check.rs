@@ -13,6 +13,7 @@ use super::source::Source;
 use crate::ftp::command::{Command, DigestCommand};
 use crate::ftp::control::Tag;
 use crate::ftp::path::RemotePath;
+use crate::ftp::reply::Reply;
 use crate::ftp::time::FtpTime;
 use crate::ftp::verify::{Algorithm, parse_digest, parse_mdtm, parse_size};
 
@@ -33,15 +34,32 @@ pub(super) enum Evidence {
 }
 
 impl Session {
+    /// Whether files can be proven here as `wanted` says.
+    ///
+    /// # Errors
+    /// With [`VerifyMode::Hash`], when the server offers no hash command.
+    pub fn can_verify(&self, wanted: VerifyMode) -> Result<(), Failure> {
+        if wanted != VerifyMode::Hash || self.offered_digest().is_some() {
+            return Ok(());
+        }
+        // No file is to blame, and nothing may be sent in vain: the server is
+        // as good as down, so a fallback takes over.
+        let message = "verify = \"hash\", but the server offers no hash command";
+        let peer = self.server.peer();
+        Err(Failure::new(Class::Network, Step::Verify, &peer, message)
+            .with_remedy("set verify = \"auto\" to have sizes compared where there is no hash"))
+    }
+
     /// The server's hash command to use, if any.
     pub(super) fn digest(&self) -> Option<(DigestCommand, Algorithm)> {
-        let wanted = matches!(
-            self.server.options.verify,
-            VerifyMode::Auto | VerifyMode::Hash
-        );
-        if !wanted || self.server.profile.borrow().no_hash {
-            return None;
+        match self.server.options.verify {
+            VerifyMode::Hash => self.offered_digest(),
+            VerifyMode::Auto if !self.server.profile.borrow().no_hash => self.offered_digest(),
+            _ => None,
         }
+    }
+
+    fn offered_digest(&self) -> Option<(DigestCommand, Algorithm)> {
         // SHA-512 is left for last: it is the slowest on 32-bit devices, and
         // SHA-256 proves as much.
         const KNOWN: [Algorithm; 4] = [
@@ -78,6 +96,8 @@ impl Session {
                 let tag = self.queue(Step::Verify, &Command::Digest(command, path()))?;
                 check.digest = Some((tag, command, algorithm));
             }
+            // Refused in advance: there it is known not to be answered.
+            (None, _) if self.has_no_size() => {}
             (None, _) => {
                 check.size = Some(self.queue(Step::Verify, &Command::Size(path()))?);
             }
@@ -113,7 +133,7 @@ impl Session {
         }
         if let Some(tag) = check.mtime {
             let reply = self.reply(Step::Verify, tag).await?;
-            if matches!(reply.code(), 500..=504) {
+            if is_not_implemented(&reply) {
                 self.server.learn(|profile| profile.no_mtime = true);
             }
         }
@@ -153,6 +173,9 @@ impl Session {
                     return Ok(Proof::Hash(digest.algorithm));
                 }
                 return Err(self.differs(entry, "the server's hash of it is another one"));
+            }
+            if is_not_implemented(&reply) {
+                self.server.learn(|profile| profile.no_hash = true);
             }
             if self.server.options.verify == VerifyMode::Hash {
                 let failure = Failure::refused(Step::Verify, &entry.subject(), &reply);
@@ -198,12 +221,17 @@ impl Session {
                     })
                 }
             },
-            None if matches!(reply.code(), 500..=504) => {
+            None if is_not_implemented(&reply) => {
                 self.server.learn(|profile| profile.no_size = true);
                 Ok(Proof::Reply)
             }
             None => Err(Failure::refused(Step::Verify, &subject, &reply).into()),
         }
+    }
+
+    /// Whether `SIZE` is known to be refused.
+    pub(super) fn has_no_size(&self) -> bool {
+        self.server.profile.borrow().no_size
     }
 
     /// What is there is not ours: start anew, unless it is just the beginning.
@@ -294,6 +322,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a refusal is about the command and not about the file.
+pub(super) fn is_not_implemented(reply: &Reply) -> bool {
+    matches!(reply.code(), 500 | 502)
 }
 
 const HASH_CHUNK_LEN: usize = 64 << 10;

@@ -140,7 +140,11 @@ pub(super) async fn log_in(
     observe(Step::Login, &String::from_utf8_lossy(&options.user));
     let features = settle_terms(server, &mut dialogue, &mut kind).await?;
     observe(Step::Features, &describe(kind, &features));
-    server.learn(|profile| profile.software = kind.as_str().to_owned());
+    server.learn(|profile| {
+        profile.software = kind.as_str().to_owned();
+        // It may have been learned from another program, or another version.
+        profile.no_size &= !features.size;
+    });
     dialogue.set_limit(options.stall_timeout);
     dialogue.set_iac(kind.iac());
     Ok(LoggedIn {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::check::Evidence;
+use super::check::{Evidence, is_not_implemented};
 use super::failure::{Class, Failure, Step};
 use super::job::{Delivered, Job, Proof};
 use super::options::{IfExists, Publish, ServerOptions};
@@ -175,6 +175,13 @@ impl Session {
                 Err(fault) => fault,
             };
             log::debug!("try {tries}: {}; {:?}", fault.failure, fault.then);
+            if self.died_idle(&fault.failure) {
+                entry.asked = None;
+                match self.reopen().await {
+                    Ok(()) => continue,
+                    Err(failure) => break failure,
+                }
+            }
             tries += 1;
             if fault.then == Then::RetryAfterLook {
                 (entry.look, entry.job.tried) = (true, true);
@@ -204,6 +211,7 @@ impl Session {
         {
             self.flush(waiting, feed).await?;
         }
+        self.can_verify(self.server.options.verify)?;
         let (temporary, mut last) = self.look(entry).await?;
         let name = entry.last.clone();
         if let Some(ended) = self.settle_taken_name(entry, temporary, last).await? {
@@ -249,7 +257,7 @@ impl Session {
 
     /// Sends the questions of a look, for which the answers are read later.
     pub(super) fn ask(&mut self, entry: &mut Entry) -> Result<(), Failure> {
-        if !entry.look || entry.asked.is_some() {
+        if !entry.look || entry.asked.is_some() || self.has_no_size() {
             return Ok(());
         }
         let size = |path: &RemotePath| Command::Size(path.as_bytes().to_vec());
@@ -266,16 +274,19 @@ impl Session {
     /// What is there under the temporary and the final name.
     async fn look(&mut self, entry: &mut Entry) -> Result<(Remote, Remote), Failure> {
         self.ask(entry)?;
-        let Some(asked) = entry.asked.take() else {
-            return Ok((Remote::Unasked, Remote::Unasked));
+        let (temporary, last) = match entry.asked.take() {
+            None => (Remote::Unasked, Remote::Unasked),
+            Some(Asked { temporary, last }) => (
+                self.remote(temporary).await?,
+                match last {
+                    Some(tag) => self.remote(tag).await?,
+                    None => Remote::Missing,
+                },
+            ),
         };
-        let temporary = self.remote(asked.temporary).await?;
-        let last = match asked.last {
-            Some(tag) => self.remote(tag).await?,
-            None => Remote::Missing,
-        };
+        self.can_look()?;
         entry.look = false;
-        if entry.is_direct() && !entry.begun {
+        if entry.is_direct() && !entry.begun && temporary != Remote::Unasked {
             // What stands there may be an older file of this name: it is no
             // part of ours, though it may be all of ours.
             return Ok((Remote::Missing, temporary));
@@ -285,7 +296,21 @@ impl Session {
 
     async fn remote(&mut self, tag: Tag) -> Result<Remote, Failure> {
         let reply = self.reply(Step::Look, tag).await?;
+        if is_not_implemented(&reply) {
+            self.server.learn(|profile| profile.no_size = true);
+        }
         Ok(parse_size(&reply).map_or(Remote::Missing, Remote::Bytes))
+    }
+
+    /// Whether it can be told which names are taken, where that matters.
+    fn can_look(&self) -> Result<(), Failure> {
+        if self.server.options.if_exists == IfExists::Overwrite || !self.has_no_size() {
+            return Ok(());
+        }
+        let message = "if_exists needs SIZE to see which names are taken, and the server has none";
+        let peer = self.server.peer();
+        Err(Failure::new(Class::Network, Step::Look, &peer, message)
+            .with_remedy("set if_exists = \"overwrite\", and a time or a number in remote"))
     }
 
     /// `if_exists`: what a taken name means for an entry that is not under way.
@@ -380,8 +405,8 @@ const TRIES_MAX: u32 = 6;
 /// Names tried with `if_exists = "keep-both"`.
 const NUMBERED_NAMES_MAX: u32 = 200;
 
-/// An upload of more than this into a directory that may be missing, or of the
-/// rest of a file, waits for the 150, so that no metered byte is sent in vain.
+/// At most so much of a file is sent before the server said 150, so that few
+/// metered bytes are sent in vain.
 pub(super) const EAGER_BYTES_MAX: u64 = 64 << 10;
 
 /// What a server's hash command gets on top of the stall time: 4 MB a second.

@@ -34,6 +34,8 @@ pub(super) struct Dialogue {
     peer: String,
     /// The longest wait for a reply.
     limit: Duration,
+    /// The server said something since [`Dialogue::listen_anew`].
+    heard: bool,
 }
 
 impl Dialogue {
@@ -53,6 +55,7 @@ impl Dialogue {
             clock,
             peer,
             limit,
+            heard: false,
         }
     }
 
@@ -87,6 +90,16 @@ impl Dialogue {
     /// Commands that wait for their reply.
     pub(super) fn in_flight(&self) -> usize {
         self.control.in_flight().count()
+    }
+
+    /// From now on [`Dialogue::has_heard`] counts.
+    pub(super) fn listen_anew(&mut self) {
+        self.heard = false;
+    }
+
+    /// Whether the server has said anything but goodbye.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Chooses how the byte 0xFF in paths is sent from now on.
@@ -184,7 +197,10 @@ impl Dialogue {
                 Ok(Some(Event::Closing(reply))) => {
                     return Poll::Ready(Err(Failure::refused(step, &self.peer, &reply)));
                 }
-                Ok(Some(event)) => return Poll::Ready(Ok(event)),
+                Ok(Some(event)) => {
+                    self.heard = true;
+                    return Poll::Ready(Ok(event));
+                }
                 Ok(None) => {}
             }
             let mut buf = [0; 4096];

@@ -25,17 +25,19 @@
 //! the last (1).
 //!
 //! * `session`, `deliver`: a run, and one entry in it.
-//! * `upload`, `transfer`, `data`, `source`: one STOR.
+//! * `upload`, `flight`, `converse`, `transfer`, `data`, `source`: one STOR.
 //! * `check`, `publish`, `recover`, `resume`: what comes before and after.
 //! * `connect`, `tls`, `dialogue`, `wire`: the connections.
 
 mod check;
 mod connect;
+mod converse;
 mod data;
 mod deliver;
 mod dialogue;
 mod digest;
 mod failure;
+mod flight;
 mod job;
 mod options;
 mod profile;

@@ -39,6 +39,8 @@ pub struct Session {
     pub(super) made: Deque<RemotePath, DIRECTORIES_MAX>,
     /// The last data connection, until the server's side of it has ended.
     pub(super) lingering: Option<RefCell<Wire>>,
+    /// It has been idle since an earlier run.
+    kept: bool,
 }
 
 /// The feed, lent to what happens side by side.
@@ -73,6 +75,7 @@ impl Session {
             prepared: None,
             made: Deque::new(),
             lingering: None,
+            kept: false,
         })
     }
 
@@ -86,8 +89,7 @@ impl Session {
         let mut waiting: Option<Waiting> = None;
         let mut next = self.take(&feed);
         if next.is_some()
-            && self.has_ended().await
-            && let Err(failure) = self.reopen().await
+            && let Err(failure) = self.wake().await
         {
             return Err(fail_all(&feed, waiting, next, failure));
         }
@@ -207,6 +209,27 @@ impl Session {
         self.link = log_in(&self.sys, &self.server, &mut |_, _| ()).await?;
         self.peer = peer_of(&self.link, &self.server)?;
         Ok(())
+    }
+
+    /// Makes sure of a session that was kept: servers close idle ones.
+    async fn wake(&mut self) -> Result<(), Failure> {
+        if !std::mem::replace(&mut self.kept, true) {
+            return Ok(());
+        }
+        if self.has_ended().await {
+            return self.reopen().await;
+        }
+        // The port may be gone by now. And without one a STOR is never the
+        // first command, so that nothing is in doubt when that is not answered.
+        self.prepared = None;
+        self.link.dialogue.listen_anew();
+        Ok(())
+    }
+
+    /// Whether the session ended while it was kept: since then the server has
+    /// answered nothing, and nothing is known to be wrong with it.
+    pub(super) fn died_idle(&self, failure: &Failure) -> bool {
+        failure.class == Class::Network && !self.link.dialogue.has_heard()
     }
 
     /// Whether the server closed the connection while nothing was done.

@@ -13,9 +13,29 @@ use super::said::Said;
 use super::settle::{Beside, Now, Settling, Sign, Verdict};
 use super::{BATCH_MAX, OptionsError, Ready, Take, WatchOptions};
 
-/// Tells whether this version of a file (path below the watched directory) was
-/// taken before; asked with [`Take::Copy`], on a thread of the pool.
-pub type AlreadyTaken = Arc<dyn Fn(&[u8], &Meta) -> bool + Send + Sync>;
+/// What was taken before; asked with [`Take::Copy`], on a thread of the pool.
+pub trait TakenBefore: Send + Sync {
+    /// Whether this version of a file (path below the watched directory) was.
+    fn contains(&self, path: &[u8], meta: &Meta) -> bool;
+
+    /// A scan of the whole tree begins: [`TakenBefore::contains`] is going to be
+    /// asked about every file that there is.
+    fn begin_scan(&self) {}
+
+    /// It saw everything: what it did not ask about is gone. Not called after a
+    /// scan that was broken off or that could not read something.
+    fn end_scan(&self) {}
+}
+
+/// Nothing was.
+impl TakenBefore for () {
+    fn contains(&self, _path: &[u8], _meta: &Meta) -> bool {
+        false
+    }
+}
+
+/// What was taken before, shared.
+pub type AlreadyTaken = Arc<dyn TakenBefore>;
 
 /// What a look at a path brought, besides finished files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +64,8 @@ pub(super) struct Finder {
     /// Files that were left because somebody is writing them; for the report of
     /// a single round.
     pub(super) left_open: usize,
+    /// Something that is there could not be looked at by the running scan.
+    pub(super) unseen: bool,
 }
 
 impl Finder {
@@ -64,6 +86,7 @@ impl Finder {
             settling: Settling::new(options.ready, options.quiet),
             found: Vec::new(),
             left_open: 0,
+            unseen: false,
         })
     }
 
@@ -169,7 +192,25 @@ impl Finder {
         }
         match self.fs.meta(&self.place(path)) {
             Ok(meta) if meta.kind == Kind::File => self.consider(path, Sign::Seen, &meta),
-            _ => self.settling.forget(path),
+            looked => {
+                self.unseen |= looked.is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
+                self.settling.forget(path);
+            }
+        }
+    }
+
+    /// A scan of the whole tree begins.
+    pub(super) fn begin_scan(&mut self) {
+        self.unseen = false;
+        if self.take == Take::Copy {
+            self.already_taken.begin_scan();
+        }
+    }
+
+    /// A scan of the whole tree came to its end.
+    pub(super) fn end_scan(&mut self) {
+        if self.take == Take::Copy && !self.unseen {
+            self.already_taken.end_scan();
         }
     }
 
@@ -188,7 +229,7 @@ impl Finder {
     }
 
     fn consider(&mut self, path: &[u8], sign: Sign, meta: &Meta) {
-        if self.take == Take::Copy && (self.already_taken)(path, meta) {
+        if self.take == Take::Copy && self.already_taken.contains(path, meta) {
             self.settling.forget(path);
             return;
         }

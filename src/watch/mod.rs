@@ -33,7 +33,7 @@ mod scan;
 mod settle;
 mod stretch;
 
-pub use find::AlreadyTaken;
+pub use find::{AlreadyTaken, TakenBefore};
 pub use hints::{Hint, HintSource, Hints, NoHints};
 pub use inotify::Inotify;
 pub use marker::MarkerError;

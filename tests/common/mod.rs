@@ -15,11 +15,15 @@ pub mod proxy;
 pub mod servers;
 
 mod agent;
+pub mod scene;
+mod small_disk;
 mod tree;
 
 pub use agent::{Agent, Output, edgespool, server_section};
+pub use small_disk::SmallDisk;
 pub use tree::{Tree, content};
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Waits until a condition holds; panics with `what` when it takes longer than
@@ -35,5 +39,22 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// What random choices begin with; printed, and given to repeat them.
+pub fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| {
+        let seed = number("EDGESPOOL_SEED").unwrap_or_else(|| fastrand::u64(..));
+        println!("EDGESPOOL_SEED={seed} repeats this");
+        seed
+    })
+}
+
+/// A number in the environment.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse();
+    Some(number.unwrap_or_else(|e| panic!("{variable}={text}: {e}")))
+}
+
 /// The longest wait for anything.
-pub const WAIT_MAX: Duration = Duration::from_secs(120);
+pub const WAIT_MAX: Duration = Duration::from_secs(300);

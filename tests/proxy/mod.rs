@@ -62,6 +62,11 @@ pub enum Act {
     End(End),
     /// Holds this direction for so long, then goes on.
     Stall(Duration),
+    /// Holds this direction until what [`Proxy::settle_when`] names holds, however
+    /// slow the machine is.
+    Settle,
+    /// Ends all control connections; this one goes on.
+    EndControl(End),
     /// From before the bytes that trigger it, drops what the server says on all
     /// control connections, and ends each at the first byte dropped. On
     /// `Channel::Data` with `after` the size of the upload it loses the 226.
@@ -112,7 +117,11 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     traffic: Mutex<Vec<Arc<relay::Counters>>>,
     relays: Mutex<Vec<Weak<Relay>>>,
+    settled: Mutex<Condition>,
 }
+
+/// Something to wait for.
+type Condition = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl Proxy {
     /// Starts a proxy in front of a server.
@@ -133,6 +142,7 @@ impl Proxy {
             faults: Mutex::default(),
             traffic: Mutex::default(),
             relays: Mutex::default(),
+            settled: Mutex::new(Arc::new(|| true)),
         });
         let acceptors = listeners.iter().map(|listener| {
             let (listener, shared) = (Arc::clone(listener), Arc::clone(&shared));
@@ -155,6 +165,11 @@ impl Proxy {
     /// Adds a fault; faults that fit the same bytes happen in the order added.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults.lock().unwrap().push(fault);
+    }
+
+    /// What [`Act::Settle`] waits for; nothing, unless told.
+    pub fn settle_when(&self, condition: impl Fn() -> bool + Send + Sync + 'static) {
+        *self.shared.settled.lock().unwrap() = Arc::new(condition);
     }
 
     /// The faults that have not happened yet.
@@ -211,6 +226,30 @@ impl Proxy {
             .iter()
             .map(|c| c.read())
             .collect()
+    }
+
+    /// The bytes that were delivered in one direction, for each control
+    /// connection in the order they were made.
+    pub fn heard(&self, way: Way) -> Vec<Vec<u8>> {
+        let traffic = self.shared.traffic.lock().unwrap();
+        let control = traffic.iter().filter(|c| c.channel() == Channel::Control);
+        control.map(|c| c.heard(way)).collect()
+    }
+
+    /// A function that tells what was delivered to the server on each data
+    /// connection so far; it does not need the proxy.
+    pub fn data_traffic(&self) -> impl Fn() -> Vec<u64> + Send + Sync + use<> {
+        let shared = Arc::downgrade(&self.shared);
+        move || {
+            let Some(shared) = shared.upgrade() else {
+                return Vec::new();
+            };
+            let traffic = shared.traffic.lock().unwrap();
+            let data = traffic.iter().map(|c| c.read());
+            data.filter(|t| t.channel == Channel::Data)
+                .map(|t| t.to_server)
+                .collect()
+        }
     }
 
     /// Bytes delivered on all connections of a kind in one direction.

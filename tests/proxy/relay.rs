@@ -16,6 +16,8 @@ pub(super) struct Counters {
     channel: Channel,
     to_server: AtomicU64,
     to_client: AtomicU64,
+    /// On a control connection: the bytes, to the server and to the client.
+    heard: [Mutex<Vec<u8>>; 2],
 }
 
 /// The two sockets of one connection through the proxy.
@@ -54,6 +56,7 @@ pub(super) fn run(shared: &Arc<Shared>, channel: Channel, client: TcpStream, ser
         channel,
         to_server: AtomicU64::new(0),
         to_client: AtomicU64::new(0),
+        heard: Default::default(),
     });
     let relay = Arc::new(Relay {
         client,
@@ -90,6 +93,23 @@ impl Counters {
             to_server: self.of(Way::ToServer).load(Ordering::Relaxed),
             to_client: self.of(Way::ToClient).load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    pub(super) fn heard(&self, way: Way) -> Vec<u8> {
+        self.heard[way as usize].lock().unwrap().clone()
+    }
+
+    /// Counts what was delivered.
+    fn add(&self, way: Way, bytes: &[u8]) {
+        if self.channel == Channel::Control {
+            self.heard[way as usize].lock().unwrap().extend(bytes);
+        }
+        self.of(way)
+            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
     }
 
     fn of(&self, way: Way) -> &AtomicU64 {
@@ -185,6 +205,11 @@ impl Relay {
             piece = later;
             match act {
                 Act::Stall(time) => thread::sleep(time),
+                Act::Settle => self.settle(shared),
+                Act::EndControl(end) => {
+                    let control = shared.live_relays(Some(Channel::Control));
+                    control.iter().for_each(|relay| relay.end(end));
+                }
                 Act::End(end) => return self.end(end),
                 Act::LoseReply(_) => {}
             }
@@ -195,6 +220,14 @@ impl Relay {
             }
         } else {
             self.write(shared, way, piece);
+        }
+    }
+
+    fn settle(&self, shared: &Shared) {
+        let settled = Arc::clone(&shared.settled.lock().unwrap());
+        let deadline = Instant::now() + SETTLE_MAX;
+        while !settled() && !self.is_over() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
         }
     }
 
@@ -217,9 +250,7 @@ impl Relay {
             let step = usize::try_from(step).unwrap().min(bytes.len());
             match to.write(&bytes[..step]) {
                 Ok(count) => {
-                    self.counters
-                        .of(way)
-                        .fetch_add(count as u64, Ordering::Relaxed);
+                    self.counters.add(way, &bytes[..count]);
                     bytes = &bytes[count..];
                     if let Some(nanos) = (count as u64 * 1_000_000_000).checked_div(rate) {
                         thread::sleep(Duration::from_nanos(nanos));
@@ -251,6 +282,9 @@ fn reset(socket: &TcpStream) {
 }
 
 const PIECE_SIZE: usize = 16 * 1024;
+
+/// A test whose condition does not come about fails by what it compares.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// With a delay, at most so much of the stream is under way: 16 MiB.
 const PIECES_IN_DELAY_MAX: usize = 1024;

@@ -119,7 +119,7 @@ async fn check(
 
     let half = half_options(&options);
     let half = Server::prepare(&context.sys, half, known, floor).await?;
-    store_half(&context.sys, &half, &test, page).await?;
+    store_half(&context.sys, &half, (&test, options.verify), page).await?;
     let whole = Server::prepare(&context.sys, options, half.profile(), floor).await?;
     deliver_whole(&context.sys, &whole, &test, page).await?;
     for fact in whole.profile().facts() {
@@ -128,15 +128,17 @@ async fn check(
     Ok(())
 }
 
-/// Logs in, and leaves what a cut upload leaves.
+/// Logs in, sees whether `verify` can be had there, and leaves what a cut
+/// upload leaves.
 async fn store_half(
     sys: &Sys,
     server: &Rc<Server>,
-    test: &TestFile,
+    (test, verify): (&TestFile, VerifyMode),
     page: &mut Page<'_>,
 ) -> Result<(), Failure> {
     let mut observe = |step, found: &str| page.step(step, found);
     let mut session = Session::open_observed(sys, server, &mut observe).await?;
+    session.can_verify(verify)?;
     if let Err(failure) = deliver(&mut session, test.half()).await {
         clean_up(session, test).await;
         return Err(failure);

@@ -1,8 +1,9 @@
 //! A command onto the wire, and into a log.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use super::{Command, Verb};
+use super::{Command, DigestCommand, Verb};
 use crate::ftp::text::printable;
 use crate::ftp::{address, telnet};
 
@@ -60,8 +61,8 @@ struct Parts<'a> {
 
 enum Tail<'a> {
     None,
-    Optional(&'a [u8]),
-    Required(&'a [u8]),
+    Optional(Cow<'a, [u8]>),
+    Required(Cow<'a, [u8]>),
 }
 
 impl Command {
@@ -81,8 +82,8 @@ impl Command {
         let verb = self.verb();
         let Parts { head, tail } = self.parts();
         let tail = match tail {
-            Tail::None => &[],
-            Tail::Required([]) => return Err(CommandError::Empty(verb)),
+            Tail::None => Cow::default(),
+            Tail::Required(bytes) if bytes.is_empty() => return Err(CommandError::Empty(verb)),
             Tail::Optional(bytes) | Tail::Required(bytes) => bytes,
         };
         if tail.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
@@ -97,8 +98,8 @@ impl Command {
         }
         out.extend_from_slice(head.as_bytes());
         match iac {
-            Iac::Doubled => telnet::escape_into(tail, out),
-            Iac::Raw => out.extend_from_slice(tail),
+            Iac::Doubled => telnet::escape_into(&tail, out),
+            Iac::Raw => out.extend_from_slice(&tail),
         }
         out.extend_from_slice(b"\r\n");
         if out.len() - start > COMMAND_BYTES_MAX {
@@ -118,7 +119,7 @@ impl Command {
         let Parts { head, tail } = self.parts();
         let tail = match tail {
             Tail::None => String::new(),
-            Tail::Optional(bytes) | Tail::Required(bytes) => printable(bytes, SHOWN_CHARS_MAX),
+            Tail::Optional(bytes) | Tail::Required(bytes) => printable(&bytes, SHOWN_CHARS_MAX),
         };
         if matches!(self, Self::Raw(_)) {
             return tail;
@@ -139,12 +140,12 @@ impl Command {
             ),
             Self::EpsvAll => ("ALL".to_owned(), Tail::None),
             Self::MdtmSet(time, path) | Self::Mfmt(time, path) => {
-                (format!("{time} "), Tail::Required(path))
+                (format!("{time} "), Tail::Required(path.into()))
             }
-            Self::SiteUtime(time, path) => (format!("UTIME {time} "), Tail::Required(path)),
+            Self::SiteUtime(time, path) => (format!("UTIME {time} "), Tail::Required(path.into())),
             Self::SiteChmod(mode, path) => (
                 format!("CHMOD {:03o} ", mode & 0o7777),
-                Tail::Required(path),
+                Tail::Required(path.into()),
             ),
             Self::Mode(mode) => (mode.as_str().to_owned(), Tail::None),
             Self::Prot(level) => (level.as_str().to_owned(), Tail::None),
@@ -156,14 +157,19 @@ impl Command {
             | Self::Mlst(text)
             | Self::Nlst(text)
             | Self::Stat(text)
-            | Self::Stou(text) => (String::new(), Tail::Optional(text)),
+            | Self::Stou(text) => (String::new(), Tail::Optional(text.into())),
             // A server may want an empty password.
             Self::Acct(secret) | Self::Pass(secret) => {
-                (String::new(), Tail::Optional(secret.expose()))
+                (String::new(), Tail::Optional(secret.expose().into()))
+            }
+            Self::Digest(command, path) => {
+                (String::new(), Tail::Required(one_word(*command, path)))
             }
             other => (
                 String::new(),
-                other.plain_argument().map_or(Tail::None, Tail::Required),
+                other
+                    .plain_argument()
+                    .map_or(Tail::None, |text| Tail::Required(text.into())),
             ),
         };
         Parts { head, tail }
@@ -176,7 +182,6 @@ impl Command {
             | Self::Auth(text)
             | Self::Cwd(text)
             | Self::Dele(text)
-            | Self::Digest(_, text)
             | Self::Host(text)
             | Self::Mdtm(text)
             | Self::Mkd(text)
@@ -194,6 +199,25 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// The path as the X commands need it. A range may follow there, so a blank
+/// ends the path unless it stands in quotes. HASH and MD5 take the whole line.
+fn one_word(command: DigestCommand, path: &[u8]) -> Cow<'_, [u8]> {
+    let whole_line = matches!(command, DigestCommand::Hash | DigestCommand::Md5);
+    let splits = path.contains(&b' ') || path.contains(&b'\t') || path.starts_with(b"\"");
+    if whole_line || !splits {
+        return path.into();
+    }
+    let mut quoted = vec![b'"'];
+    for byte in path {
+        if matches!(byte, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'"');
+    quoted.into()
 }
 
 /// The same as [`Command::masked`], so that no log can show a password.

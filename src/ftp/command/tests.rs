@@ -49,7 +49,7 @@ fn commands_look_as_the_rfcs_write_them() {
         ),
         (
             Command::Digest(DigestCommand::Xsha256, path),
-            "XSHA256 a b\r\n",
+            "XSHA256 \"a b\"\r\n",
         ),
         (Command::Rest(u64::MAX), "REST 18446744073709551615\r\n"),
         (Command::List(Vec::new()), "LIST\r\n"),
@@ -169,6 +169,25 @@ fn every_verb_has_a_grammar() {
         let bare = parse(verb.as_str().as_bytes());
         assert_ne!(bare, Err(ParseError::UnknownVerb), "{verb}");
     }
+}
+
+#[test]
+fn a_path_with_blanks_is_one_word_to_the_x_commands() {
+    let sent = |command, path: &[u8]| line(&Command::Digest(command, path.to_vec()));
+    for (path, expected) in [
+        (&b"/plain"[..], &b"XSHA256 /plain"[..]),
+        (b"/a b", b"XSHA256 \"/a b\""),
+        (b"/a\tb", b"XSHA256 \"/a\tb\""),
+        (b"/a \"b\\", b"XSHA256 \"/a \\\"b\\\\\""),
+        (b"/a\"b\\", b"XSHA256 /a\"b\\"),
+    ] {
+        assert_eq!(
+            sent(DigestCommand::Xsha256, path).trim_ascii_end(),
+            expected
+        );
+    }
+    assert_eq!(sent(DigestCommand::Hash, b"/a b"), b"HASH /a b\r\n");
+    assert_eq!(sent(DigestCommand::Md5, b"/a b"), b"MD5 /a b\r\n");
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

@@ -1,0 +1,208 @@
+//! The bytes of one STOR, and what both connections say meanwhile.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::check::Check;
+use super::deliver::{Entry, Waiting};
+use super::dialogue::Dialogue;
+use super::failure::{Class, Failure, Step};
+use super::flight::{Flight, cut};
+use super::recover::Refused;
+use super::session::{Feeding, Session};
+use super::source::Source;
+use super::transfer::{self, Meter, Pace, SendError};
+use super::wire::Wire;
+use crate::ftp::control::Event;
+use crate::sys::LocalFuture;
+
+/// Progress and pace of one job.
+struct FeedPace<'a, 'b> {
+    feed: &'a Feeding<'b>,
+    id: u64,
+    begins_at: u64,
+}
+
+impl Pace for FeedPace<'_, '_> {
+    fn throttle(&self, bytes: usize) -> Option<LocalFuture<'static, ()>> {
+        self.feed.borrow_mut().throttle(bytes)
+    }
+
+    fn progress(&self, sent: u64) {
+        self.feed
+            .borrow_mut()
+            .progress(self.id, self.begins_at + sent);
+    }
+}
+
+/// What one conversation about a STOR works with.
+pub(super) struct Upload<'a> {
+    pub(super) wire: &'a RefCell<Wire>,
+    pub(super) source: &'a mut Source,
+    pub(super) flight: &'a mut Flight,
+    /// Bytes that may be sent before the server said that it takes the file.
+    pub(super) eager: u64,
+    pub(super) offset: u64,
+}
+
+impl Session {
+    /// Sends the bytes while listening to both connections, until the server
+    /// has given its final word on the STOR. On servers that queue commands
+    /// behind a transfer the check is sent with the end of the data.
+    pub(super) async fn converse(
+        &mut self,
+        entry: &mut Entry,
+        upload: Upload<'_>,
+        waiting: &mut Option<Waiting>,
+        next: &mut Option<Entry>,
+        feed: &Feeding<'_>,
+    ) -> Result<Option<Check>, Refused> {
+        let Upload {
+            wire,
+            source,
+            flight,
+            eager,
+            offset,
+        } = upload;
+        let clock = self.sys.clock.clone();
+        let limit = self.server.options.stall_timeout;
+        let meter = Meter::new(clock.mono(), if flight.begun { u64::MAX } else { eager });
+        let pace = FeedPace {
+            feed,
+            id: entry.job.id,
+            begins_at: offset,
+        };
+        let sending = pin!(transfer::send(wire, source, &*clock, &meter, &pace));
+        let draining = pin!(transfer::drain(wire));
+        let stalling = pin!(transfer::stalled(wire, &*clock, &meter, limit));
+        let (mut sending, mut draining, mut stalling) = (Some(sending), Some(draining), stalling);
+        let (mut sent, mut check) = (None, None);
+        let ended = loop {
+            let dialogue = &mut self.link.dialogue;
+            let going = (&mut sending, &mut draining, stalling.as_mut());
+            let step = match happening(dialogue, going).await {
+                Happening::Sent(result) => {
+                    meter.touch(clock.mono());
+                    let step = match &result {
+                        Ok(()) => self
+                            .check_behind(entry, next, feed)
+                            .map(|sent| check = sent),
+                        Err(error) => stop_reading(entry, error),
+                    };
+                    sent = Some(result);
+                    step
+                }
+                Happening::Said(event) => {
+                    meter.touch(clock.mono());
+                    event.map_err(Refused::from).map(|event| {
+                        flight.take(event, waiting, feed);
+                        if flight.begun {
+                            meter.allow_all();
+                        }
+                    })
+                }
+                Happening::Stalled => Err(stall(entry, limit.as_secs()).into()),
+            };
+            if step.is_err() || flight.stored.is_some() {
+                break step;
+            }
+        };
+        entry.sent += meter.sent();
+        entry.begun |= flight.begun;
+        ended?;
+        verdict(&entry.subject(), flight, sent).map(|()| check)
+    }
+
+    /// When all data is out: sends the check, where it waits its turn.
+    fn check_behind(
+        &mut self,
+        entry: &Entry,
+        next: &mut Option<Entry>,
+        feed: &Feeding<'_>,
+    ) -> Result<Option<Check>, Refused> {
+        if !self.link.kind.queues_behind_transfer() {
+            return Ok(None);
+        }
+        self.fill(next, feed);
+        Ok(Some(self.begin_check(entry, next.as_mut())?))
+    }
+}
+
+/// What the loop of one transfer waits for.
+enum Happening {
+    Sent(Result<(), SendError>),
+    Said(Result<Event, Failure>),
+    Stalled,
+}
+
+/// Polls all that goes on until one of it has news.
+async fn happening<S, D, T>(
+    dialogue: &mut Dialogue,
+    (sending, draining, mut stalling): (
+        &mut Option<Pin<&mut S>>,
+        &mut Option<Pin<&mut D>>,
+        Pin<&mut T>,
+    ),
+) -> Happening
+where
+    S: Future<Output = Result<(), SendError>>,
+    D: Future<Output = ()>,
+    T: Future<Output = ()>,
+{
+    poll_fn(|context| {
+        if let Some(future) = draining
+            && future.as_mut().poll(context).is_ready()
+        {
+            *draining = None;
+        }
+        if let Some(future) = sending
+            && let Poll::Ready(result) = future.as_mut().poll(context)
+        {
+            *sending = None;
+            return Poll::Ready(Happening::Sent(result));
+        }
+        if let Poll::Ready(event) = dialogue.poll_event(context, Step::Store) {
+            return Poll::Ready(Happening::Said(event));
+        }
+        stalling.as_mut().poll(context).map(|()| Happening::Stalled)
+    })
+    .await
+}
+
+/// A source that cannot be read ends the upload at once. Of a connection that
+/// broke the server has something to say first.
+fn stop_reading(entry: &Entry, error: &SendError) -> Result<(), Refused> {
+    let SendError::Source(error) = error else {
+        return Ok(());
+    };
+    let message = error.to_string();
+    let failure = Failure::new(Class::Source, Step::Store, &entry.subject(), message);
+    Err(Refused {
+        clean: false,
+        ..failure.into()
+    })
+}
+
+fn stall(entry: &Entry, secs: u64) -> Failure {
+    let message = format!("no byte moved for {secs} s");
+    Failure::new(Class::Network, Step::Store, &entry.subject(), message)
+}
+
+/// Whether the server took all of it: its final word, and ours.
+fn verdict(
+    subject: &str,
+    flight: &Flight,
+    sent: Option<Result<(), SendError>>,
+) -> Result<(), Refused> {
+    match (&flight.stored, sent) {
+        (Some(reply), Some(Ok(()))) if reply.is_completion() => Ok(()),
+        // What was sent behind the data is answered too; nobody wants it.
+        (Some(reply), _) if !reply.is_completion() => Err(Refused::by(
+            Failure::refused(Step::Store, subject, reply),
+            flight.begun,
+        )),
+        (_, sent) => Err(cut(subject, sent).into()),
+    }
+}
