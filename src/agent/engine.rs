@@ -52,23 +52,32 @@ impl Agent {
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
         self.spawn(self.clone().settle_all());
         self.spawn(self.clone().archive_all());
-        let scanning = async {
-            for lane in 0..self.setup.lanes.len() {
-                if let Err(e) = self.scan_lane(LaneId(lane)).await {
-                    let cause = std::error::Error::source(&e);
-                    let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-                    log::error!("{e}{cause}");
-                    self.outcome.borrow_mut().not_taken += 1;
-                }
-            }
-            self.scanned.set(true);
-            self.progressed();
-            self.signal.wake();
-        };
+        let lanes = self.setup.lanes.len();
+        self.scans_left.set(lanes);
+        self.scanned.set(lanes == 0);
+        // Side by side, so that `quiet` is waited for once.
+        for lane in 0..lanes {
+            self.spawn(self.clone().scan(LaneId(lane)));
+        }
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
-        smol::future::zip(scanning, self.drive(&done)).await;
+        self.drive(&done).await;
         self.say_closed();
         self.finish().await
+    }
+
+    /// One lane's part of a round.
+    async fn scan(self: Rc<Self>, lane: LaneId) {
+        if let Err(e) = self.scan_lane(lane).await {
+            let cause = std::error::Error::source(&e);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            log::error!("{e}{cause}");
+            self.outcome.borrow_mut().not_taken += 1;
+        }
+        let left = self.scans_left.get().saturating_sub(1);
+        self.scans_left.set(left);
+        self.scanned.set(left == 0);
+        self.progressed();
+        self.signal.wake();
     }
 
     /// Whether nothing is left to do, receipts included.

@@ -89,6 +89,8 @@ pub struct Agent {
     without_room: RefCell<BTreeSet<LaneId>>,
     /// What was said of files that could not be taken.
     said: RefCell<Said>,
+    /// Directories that a round has not looked through yet.
+    scans_left: Cell<usize>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -174,6 +176,7 @@ impl Agent {
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),
+            scans_left: Cell::default(),
             stopped: Stopped::new(),
             without_room: RefCell::default(),
             said: RefCell::default(),
