@@ -61,6 +61,7 @@ impl Agent {
         }
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
         self.drive(&done).await;
+        self.outcome.borrow_mut().interrupted = !self.scanned.get();
         self.say_closed();
         self.finish().await
     }

@@ -185,6 +185,9 @@ fn summary(outcome: &Outcome) {
     if outcome.not_taken > 0 {
         parts.push(format!("{} not taken", outcome.not_taken));
     }
+    if outcome.interrupted {
+        parts.push("interrupted before all was looked at".to_owned());
+    }
     say(&parts.join(", "));
     if outcome.queued > 0
         && let Some((_, failure)) = &outcome.last_failure
@@ -207,8 +210,8 @@ fn exit_of(outcome: &Outcome) -> Exit {
             _ => Exit::Queued,
         };
     }
-    match outcome.not_taken {
-        0 => Exit::Done,
+    match (outcome.not_taken, outcome.interrupted) {
+        (0, false) => Exit::Done,
         _ => Exit::Queued,
     }
 }
