@@ -136,15 +136,7 @@ impl Agent {
         let started = setup.memory.as_ref().map_or(now, Memory::started);
         let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
-        let servers = setup.servers.iter().map(|server| ServerSlot {
-            profile: spool
-                .profile(&server.options.name)
-                .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
-            ready: RefCell::new(None),
-            last_error: RefCell::new(None),
-            said: Cell::new(None),
-        });
-        let servers = servers.collect();
+        let servers = server_slots(&setup, &spool);
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
         let moment = Moment {
@@ -277,6 +269,18 @@ impl Agent {
             self.tell(Event::Stopping);
         }
     }
+}
+
+fn server_slots(setup: &Setup, spool: &Spool) -> Vec<ServerSlot> {
+    let slots = setup.servers.iter().map(|server| ServerSlot {
+        profile: spool
+            .profile(&server.options.name)
+            .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
+        ready: RefCell::new(None),
+        last_error: RefCell::new(None),
+        said: Cell::new(None),
+    });
+    slots.collect()
 }
 
 fn rules(setup: &Setup, spool: &Spool) -> Rules {
