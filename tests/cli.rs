@@ -51,7 +51,6 @@ fn world() -> (Agent, BTreeMap<&'static str, EntryId>) {
     let settlement = Settlement {
         id: ids["d"],
         receipt,
-        archive: None,
     };
     spool.settle(&[settlement]).unwrap();
     (agent, ids)

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::Agent;
+use crate::base::format_span;
+use crate::schedule::Waiting;
 use crate::spool::{EntryId, Spool, SpoolError, Standing, Stats};
 use crate::status::report::{
     CurrentReport, Delivered, LaneReport, Report, ServerReport, SpoolReport,
 };
 use crate::status::{Answer, Request, Response};
-use crate::supervisor::{Event, LaneId, LaneWaits, ServerId};
+use crate::supervisor::{Event, Fault, LaneId, LaneWaits, ServerId};
 use crate::sys::{LocalFuture, Mono, Wall};
 
 /// Dead letters that are handled in one go.
@@ -21,10 +23,7 @@ impl Answer for Agent {
                 Request::Status => self.status().await,
                 Request::Pause { watches } => self.pause(&watches, true).await,
                 Request::Resume { watches } => self.pause(&watches, false).await,
-                Request::Flush { .. } => {
-                    self.tell(Event::Flushed);
-                    Response::done("trying now what waits")
-                }
+                Request::Flush { watches } => self.flush(&watches),
                 Request::Retry { ids } => self.retry(ids).await,
                 Request::Drop { ids } => self.drop_entries(ids).await,
             }
@@ -72,14 +71,24 @@ impl Agent {
             let stats = of.get(setup.watch.name.as_str());
             let view = state.lane(LaneId(place), now);
             let waits = view.as_ref().map_or(LaneWaits::Nothing, |view| view.waits);
-            let next_try = view.and_then(|view| view.next_try);
+            let mut next_try = view.and_then(|view| view.next_try);
+            let mut away = None;
+            let server = state.server(ServerId(setup.server), now);
+            let server_try = server.filter(|server| server.trouble.is_some());
+            if let Some(at) = server_try.and_then(|server| server.next_try)
+                && view.is_some_and(|view| view.waiting > 0 && view.in_flight == 0)
+                && next_try.is_none()
+            {
+                next_try = Some(at);
+                away = Some("its server".to_owned());
+            }
             LaneReport {
                 watch: setup.watch.name.clone(),
                 files: stats.map_or(0, |lane| lane.waiting.files),
                 bytes: stats.map_or(0, |lane| lane.waiting.bytes),
                 paused: stats.is_some_and(|lane| lane.paused),
                 next_try_s: next_try.map(|at| at.since(now).as_secs()),
-                waits_for: words(waits).map(str::to_owned),
+                waits_for: words(waits).map(str::to_owned).or(away),
             }
         });
         lanes.collect()
@@ -93,7 +102,8 @@ impl Agent {
             let view = state.server(ServerId(place), now);
             let next_try = view.as_ref().and_then(|view| view.next_try);
             let here = |t: &&super::session::Transfer| t.server == ServerId(place);
-            let uploading = transfers.values().filter(here).any(|t| t.sending.is_some());
+            let sending = transfers.values().filter(here).any(|t| t.sending.is_some());
+            let uploading = sending || view.is_some_and(|view| view.in_flight > 0);
             let trouble = view.is_some_and(|view| view.trouble.is_some());
             let name = match (uploading, trouble, next_try) {
                 (true, ..) => "uploading",
@@ -106,10 +116,18 @@ impl Agent {
                 state: name.to_owned(),
                 last_error: slot.last_error.borrow().clone(),
                 next_try_s: next_try.map(|at| at.since(now).as_secs()),
-                learned: Vec::new(),
+                learned: self.learned(slot),
             }
         });
         servers.collect()
+    }
+
+    /// What is known of a server by now.
+    fn learned(&self, slot: &super::ServerSlot) -> Vec<String> {
+        match &*slot.ready.borrow() {
+            Some(server) => server.profile().facts(),
+            None => slot.profile.facts(),
+        }
     }
 
     fn current(&self) -> Vec<CurrentReport> {
@@ -126,17 +144,46 @@ impl Agent {
         current.collect()
     }
 
-    async fn pause(&self, watches: &[String], paused: bool) -> Response {
-        let mut lanes = Vec::new();
+    /// The lanes that are named, or all.
+    fn lanes_named(&self, watches: &[String]) -> Result<Vec<LaneId>, Response> {
         if watches.is_empty() {
-            lanes.extend((0..self.setup.lanes.len()).map(LaneId));
+            return Ok((0..self.setup.lanes.len()).map(LaneId).collect());
         }
-        for watch in watches {
-            match self.lane_id(watch) {
-                Some(lane) => lanes.push(lane),
-                None => return Response::refused(format!("there is no watch {watch:?}")),
+        let named = watches.iter().map(|watch| {
+            let unknown = || Response::refused(format!("there is no watch {watch:?}"));
+            self.lane_id(watch).ok_or_else(unknown)
+        });
+        named.collect()
+    }
+
+    fn flush(&self, watches: &[String]) -> Response {
+        let lanes = match self.lanes_named(watches) {
+            Ok(lanes) => lanes,
+            Err(response) => return response,
+        };
+        for lane in &lanes {
+            self.tell(Event::Flushed(*lane));
+        }
+        let mut said = "what waits is uploaded now".to_owned();
+        let (state, now) = (self.state.borrow(), self.sys.clock.mono());
+        for (place, setup) in self.setup.servers.iter().enumerate() {
+            let view = state.server(ServerId(place), now);
+            if let Some(view) = view.filter(|view| view.trouble == Some(Fault::Login))
+                && let Some(at) = view.next_try
+            {
+                let wait = format_span(at.since(now));
+                let name = &setup.options.name;
+                said += &format!("; {name} refused the login and is tried again in {wait}");
             }
         }
+        Response::done(said)
+    }
+
+    async fn pause(&self, watches: &[String], paused: bool) -> Response {
+        let lanes = match self.lanes_named(watches) {
+            Ok(lanes) => lanes,
+            Err(response) => return response,
+        };
         for lane in &lanes {
             let Some(setup) = self.lane(*lane) else {
                 continue;
@@ -159,68 +206,59 @@ impl Agent {
         Response::done(format!("{done} {}", count(lanes.len(), "watch", "watches")))
     }
 
-    async fn retry(&self, ids: Vec<String>) -> Response {
-        self.each(
-            ids,
-            Spool::retry,
-            "put back into the queue",
-            |agent, lane| {
-                agent.tell(Event::EntriesQueued { lane, count: 1 });
-            },
-        )
-        .await
-    }
-
     async fn drop_entries(&self, ids: Vec<String>) -> Response {
         let waiting = |spool: &mut Spool, id| {
             let standing = spool.entry(id)?.standing;
             spool.drop_entry(id).map(|()| standing)
         };
         let mut dropped = 0;
-        for id in match self.named(ids).await {
-            Ok(ids) => ids,
-            Err(response) => return response,
-        } {
-            if self.in_hand.borrow().contains_key(&id) {
-                return Response::refused(format!("{id} is being uploaded now; try again later"));
-            }
-            let lane = self.lane_of(id).await;
-            match self.spool.with(move |spool| waiting(spool, id)).await {
-                Ok(Standing::Waiting) => {
-                    if let Some(lane) = lane {
-                        self.tell(Event::EntriesDropped { lane, count: 1 });
-                    }
+        let mut named = Named::new(ids);
+        while let Some(batch) = self.next_named(&mut named).await {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(response) => return response,
+            };
+            for id in batch {
+                if self.in_hand.borrow().contains_key(&id) {
+                    let why = format!("{id} is being uploaded now; try again later");
+                    return Response::refused(why);
                 }
-                Ok(Standing::Dead) => {}
-                Err(e) => return Response::refused(e.to_string()),
+                let lane = self.lane_of(id).await;
+                match self.spool.with(move |spool| waiting(spool, id)).await {
+                    Ok(Standing::Waiting) => {
+                        if let Some(lane) = lane {
+                            self.tell(Event::EntriesDropped { lane, count: 1 });
+                        }
+                    }
+                    Ok(Standing::Dead) => {}
+                    Err(e) => return Response::refused(e.to_string()),
+                }
+                dropped += 1;
             }
-            dropped += 1;
         }
-        Response::done(format!("dropped {}", count(dropped, "entry", "entries")))
+        Response::done(format!("{} dropped", count(dropped, "file", "files")))
     }
 
-    async fn each(
-        &self,
-        ids: Vec<String>,
-        change: fn(&mut Spool, EntryId) -> Result<(), SpoolError>,
-        done: &str,
-        tell: fn(&Agent, LaneId),
-    ) -> Response {
-        let ids = match self.named(ids).await {
-            Ok(ids) => ids,
-            Err(response) => return response,
-        };
-        let changed = ids.len();
-        for id in ids {
-            let lane = self.lane_of(id).await;
-            if let Err(e) = self.spool.with(move |spool| change(spool, id)).await {
-                return Response::refused(e.to_string());
-            }
-            if let Some(lane) = lane {
-                tell(self, lane);
+    async fn retry(&self, ids: Vec<String>) -> Response {
+        let mut changed = 0;
+        let mut named = Named::new(ids);
+        while let Some(batch) = self.next_named(&mut named).await {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(response) => return response,
+            };
+            for id in batch {
+                let lane = self.lane_of(id).await;
+                if let Err(e) = self.spool.with(move |spool| spool.retry(id)).await {
+                    return Response::refused(e.to_string());
+                }
+                if let Some(lane) = lane {
+                    self.tell(Event::EntriesQueued { lane, count: 1 });
+                }
+                changed += 1;
             }
         }
-        Response::done(format!("{done}: {}", count(changed, "entry", "entries")))
+        Response::done(format!("{} queued again", count(changed, "file", "files")))
     }
 
     async fn lane_of(&self, id: EntryId) -> Option<LaneId> {
@@ -228,27 +266,56 @@ impl Agent {
         self.lane_id(&entry.lane)
     }
 
-    /// The entries that are named, or all dead letters.
-    async fn named(&self, ids: Vec<String>) -> Result<Vec<EntryId>, Response> {
-        if !ids.is_empty() {
-            let parsed = ids.iter().map(|id| {
-                id.parse()
-                    .map_err(|e| Response::refused(format!("{id:?} is {e}")))
-            });
-            return parsed.collect();
-        }
-        let listed = self.spool.with(|spool| {
-            let mut dead = Vec::new();
-            let listed = spool.list(&mut |entry| {
-                if entry.standing == Standing::Dead {
-                    dead.push(entry.id);
-                }
-                dead.len() < DEAD_BATCH
-            });
-            listed.map(|()| dead)
+    /// The next of the entries that are named, or of all dead letters: those leave
+    /// the list as they are dealt with, so it is asked for again until it is empty.
+    async fn next_named(&self, named: &mut Named) -> Option<Result<Vec<EntryId>, Response>> {
+        let ids = match named {
+            Named::Done => return None,
+            Named::Ids(ids) => std::mem::take(ids),
+            Named::AllDead => {
+                let dead = self.spool.with(some_dead).await;
+                return match dead {
+                    Ok(dead) if dead.is_empty() => None,
+                    Ok(dead) => Some(Ok(dead)),
+                    Err(e) => Some(Err(Response::refused(e.to_string()))),
+                };
+            }
+        };
+        *named = Named::Done;
+        let parsed = ids.iter().map(|id| {
+            id.parse()
+                .map_err(|e| Response::refused(format!("{id:?} is {e}")))
         });
-        listed.await.map_err(|e| Response::refused(e.to_string()))
+        Some(parsed.collect())
     }
+}
+
+/// What an order is about.
+enum Named {
+    Ids(Vec<String>),
+    AllDead,
+    Done,
+}
+
+impl Named {
+    fn new(ids: Vec<String>) -> Named {
+        match ids.is_empty() {
+            true => Named::AllDead,
+            false => Named::Ids(ids),
+        }
+    }
+}
+
+/// The first dead letters, a bounded number of them.
+fn some_dead(spool: &mut Spool) -> Result<Vec<EntryId>, SpoolError> {
+    let mut dead = Vec::new();
+    spool.list(&mut |entry| {
+        if entry.standing == Standing::Dead {
+            dead.push(entry.id);
+        }
+        dead.len() < DEAD_BATCH
+    })?;
+    Ok(dead)
 }
 
 fn age(then: Wall, now: Wall) -> u64 {
@@ -263,10 +330,15 @@ fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 fn words(waits: LaneWaits) -> Option<&'static str> {
-    match waits {
-        LaneWaits::Nothing => None,
-        LaneWaits::Paused => Some("paused by hand"),
-        LaneWaits::Schedule(_) => Some("its schedule"),
-        LaneWaits::Refused => Some("the server refuses its files"),
-    }
+    Some(match waits {
+        LaneWaits::Nothing => return None,
+        LaneWaits::Paused => "paused by hand",
+        LaneWaits::Schedule(Waiting::Window) => "its schedule's window",
+        LaneWaits::Schedule(Waiting::Turn) => "its schedule's next time",
+        LaneWaits::Schedule(Waiting::Splay) => "its schedule's splay",
+        LaneWaits::Schedule(Waiting::SaneClock) => "a clock that is set",
+        LaneWaits::Schedule(Waiting::Budget) => "a new day (its daily budget is spent)",
+        LaneWaits::Refused => "a right or a directory (everything it sends is refused)",
+        LaneWaits::Held => "another try of refused files",
+    })
 }

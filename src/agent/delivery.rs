@@ -6,8 +6,9 @@ use std::rc::Rc;
 use super::Agent;
 use super::session::{Fetched, Sending, Shelf, fault_of};
 use super::settling::Leaving;
+use crate::base::ByteSize;
 use crate::spool::{Entry, EntryId, Proof, Receipt, Settlement};
-use crate::supervisor::{Event, FailedEntry, LaneId, SessionId, Verdict};
+use crate::supervisor::{Event, FailedEntry, Fault, LaneId, SessionId, Verdict};
 use crate::sys::{LocalFuture, Mono};
 use crate::upload::{self, Class, Delivered, Failure, Feed, Job};
 
@@ -86,22 +87,13 @@ impl LaneFeed {
             sent_bytes: tries.sent + sent,
             seconds,
         };
-        log::info!(
-            "delivered {} to {} {} ({} bytes, proof: {:?})",
-            entry.path.escape_ascii(),
-            receipt.server,
-            receipt.remote.escape_ascii(),
-            entry.size,
-            receipt.proof
-        );
-        let archive = agent.archive_path(doing.lane, entry);
+        say_delivered(&receipt);
         agent.settling.push(Leaving {
             session: self.session,
             lane: doing.lane,
             settlement: Settlement {
                 id: entry.id,
                 receipt,
-                archive,
             },
         });
     }
@@ -115,18 +107,21 @@ impl LaneFeed {
             agent.tell(Event::EntryReturned { session, lane });
             return;
         }
-        let mut tries = agent.tries.borrow_mut();
-        let tries = tries.entry(entry.id).or_insert(Tries {
+        let mut all = agent.tries.borrow_mut();
+        agent.bound_tries(&mut all, entry);
+        let tries = all.entry(entry.id).or_insert(Tries {
             began: doing.began,
             ..Tries::default()
         });
         tries.count += 1;
         tries.sent += sent;
+        drop(all);
+        let fault = fault_of(failure.class);
         let failed = FailedEntry {
             session: self.session,
             lane: doing.lane,
             key: entry.id.place(),
-            fault: fault_of(failure.class),
+            fault,
             refusals_before: entry.attempts,
             progressed: doing.position > 0 && sent > 0,
         };
@@ -135,15 +130,10 @@ impl LaneFeed {
             .state
             .borrow_mut()
             .entry_failed(&failed, &agent.moment(), random);
-        agent.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
         if failure.class == Class::ServerFull && agent.full_since.get().is_none() {
             agent.full_since.set(Some(agent.sys.clock.mono()));
         }
-        log::warn!(
-            "watch {:?}: {}: {failure}",
-            entry.lane,
-            entry.path.escape_ascii()
-        );
+        self.say_failed(doing, failure, fault, verdict);
         if verdict == Verdict::Retry {
             agent.release(entry.id);
             agent.signal.wake();
@@ -154,6 +144,48 @@ impl LaneFeed {
             agent.spawn(refusing);
         }
     }
+}
+
+impl LaneFeed {
+    fn say_failed(&self, doing: &Doing, failure: &Failure, fault: Fault, verdict: Verdict) {
+        let (agent, entry) = (&self.agent, &doing.entry);
+        let file = format!("{}: {}", entry.lane, entry.path.escape_ascii());
+        if fault == Fault::File {
+            agent.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
+            agent.say_refused(doing.lane, entry, failure, verdict);
+            return;
+        }
+        let mut transfers = agent.transfers.borrow_mut();
+        let Some(transfer) = transfers.get_mut(&self.session) else {
+            return;
+        };
+        if failure.ends_session() {
+            // The session tells of it once, for all that it had in its hands.
+            transfer.cut.get_or_insert(file);
+            return;
+        }
+        let server = transfer.server;
+        drop(transfers);
+        agent.server_failed(server, failure, Some(&file));
+    }
+}
+
+/// One line on what arrived, and how surely.
+fn say_delivered(receipt: &Receipt) {
+    let proof = match receipt.proof {
+        Proof::Hash => "the hash is right",
+        Proof::Size => "the size is right",
+        Proof::Skipped => "it was there already",
+        _ => "the server says so",
+    };
+    log::info!(
+        "watch {:?}: delivered {} to {} {} ({}, {proof})",
+        receipt.watch,
+        receipt.path.escape_ascii(),
+        receipt.server,
+        receipt.remote.escape_ascii(),
+        ByteSize(receipt.size)
+    );
 }
 
 impl Feed for LaneFeed {
@@ -246,6 +278,20 @@ impl super::session::Transfer {
 }
 
 impl Agent {
+    /// Makes room for what another entry spends. What is forgotten counts as tried:
+    /// its next try looks at the server first.
+    fn bound_tries(&self, tries: &mut BTreeMap<EntryId, Tries>, entry: &Entry) {
+        if tries.len() < TRIES_MAX || tries.contains_key(&entry.id) {
+            return;
+        }
+        let mut forgotten = self.forgotten.borrow_mut();
+        for id in tries.keys() {
+            let newest = forgotten.entry(lane_of(*id)).or_insert(*id);
+            *newest = (*newest).max(*id);
+        }
+        tries.clear();
+    }
+
     /// Writes a refusal down, or buries the entry, before anyone has it again.
     async fn refused(self: Rc<Self>, id: EntryId, why: String, verdict: Verdict) {
         let dead = verdict == Verdict::Dead;
@@ -271,19 +317,12 @@ impl Agent {
             .and_then(|t| self.setup.servers.get(t.server.0));
         server.map_or_else(String::new, |server| server.options.name.clone())
     }
-
-    fn archive_path(&self, lane: LaneId, entry: &Entry) -> Option<std::path::PathBuf> {
-        use std::os::unix::ffi::OsStrExt;
-
-        let archive = self.lane(lane)?.archive.as_ref()?;
-        // The id keeps two versions of one file apart.
-        let mut name = entry.id.to_string().into_bytes();
-        name.push(b'-');
-        let last = entry.path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-        name.extend(last.iter().take(NAME_ROOM));
-        Some(archive.dir.join(std::ffi::OsStr::from_bytes(&name)))
-    }
 }
 
-/// What is left of a file name's 255 bytes beside the entry's id.
-const NAME_ROOM: usize = 200;
+/// The part of an entry's place that names its lane.
+pub(super) fn lane_of(id: EntryId) -> u64 {
+    id.place() >> 48
+}
+
+/// Entries that failed and wait again, of which is known what they cost so far.
+const TRIES_MAX: usize = 1024;

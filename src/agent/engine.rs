@@ -39,7 +39,9 @@ impl Agent {
             self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         self.spawn(self.clone().move_floor());
+        self.spawn(self.clone().keep_budgets());
         self.drive(&|| false).await;
         self.finish().await
     }
@@ -48,6 +50,7 @@ impl Agent {
     /// that is away is tried for `patience` after the last thing that went well.
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
         self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
         let scanning = async {
             for lane in 0..self.setup.lanes.len() {
                 if let Err(e) = self.scan_lane(LaneId(lane)).await {
@@ -125,6 +128,7 @@ impl Agent {
                 let transfer = Transfer {
                     server,
                     sending: None,
+                    cut: None,
                 };
                 self.transfers.borrow_mut().insert(session, transfer);
                 let task = self.clone().session(session, server, receiver);
@@ -154,6 +158,7 @@ impl Agent {
             }
         }
         self.keep_floor().await;
+        self.note_budgets().await;
         let stats = self.spool.with(|spool| spool.stats()).await;
         let mut outcome = self.outcome.borrow().clone();
         outcome.queued = stats.waiting.files;
@@ -161,7 +166,7 @@ impl Agent {
     }
 
     fn is_busy(&self) -> bool {
-        !self.transfers.borrow().is_empty() || self.settling.is_busy()
+        !self.transfers.borrow().is_empty() || self.settling.is_busy() || self.archiving.is_busy()
     }
 
     /// Notes now and then that time has passed, for devices without a clock.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use smol::channel::{Receiver, Sender, bounded};
 
 use super::Agent;
-use crate::spool::{How, TakeError, Taking};
+use super::spooler::Spooler;
+use crate::spool::{How, Spool, TakeError, Taking};
 use crate::supervisor::{Event, LaneId};
 use crate::sys::Meta;
 use crate::watch::{
-    self, AlreadyTaken, Control, OnceError, Ready, Watcher, remove_marker, scan_once,
+    self, AlreadyTaken, Control, OnceError, Ready, TakenBefore, Watcher, remove_marker, scan_once,
 };
 
 /// Batches that may wait while one is being taken: the watching then pauses.
@@ -47,7 +48,7 @@ impl Agent {
         let report = scanned?;
         if report.unfinished > 0 {
             log::info!(
-                "watch {:?}: {} files are still being written and were left",
+                "watch {:?}: files that are still being written were left where they are: {}",
                 setup.watch.name,
                 report.unfinished
             );
@@ -97,7 +98,7 @@ impl Agent {
             })
             .collect();
         let (fs, options) = (self.sys.fs.clone(), setup.watch.clone());
-        let taking = move |spool: &mut crate::spool::Spool| {
+        let taking = move |spool: &mut Spool| {
             let before = spool.lane_waiting(&name);
             let taken = spool.take(&name, &takings);
             (taken, before, spool.lane_waiting(&name))
@@ -105,7 +106,7 @@ impl Agent {
         let (taken, before, after) = self.spool.with(taking).await;
         let count = taken.iter().filter(|result| result.is_ok()).count() as u64;
         self.count_intake(lane, before, after, count);
-        let mut full = false;
+        let mut full = None;
         for (ready, result) in batch.iter().zip(&taken) {
             match result {
                 Ok(_) if ready.marker.is_some() => {
@@ -119,10 +120,34 @@ impl Agent {
                     }
                 }
                 Ok(_) => {}
-                Err(e) => full |= self.not_taken(&setup.watch.name, ready, e),
+                Err(e) if self.not_taken(&setup.watch.name, ready, e) => {
+                    full.get_or_insert(e);
+                }
+                Err(_) => {}
             }
         }
-        full
+        self.say_room(lane, full, count > 0);
+        full.is_some()
+    }
+
+    /// Says once that there is no room, and once that there is room again.
+    fn say_room(&self, lane: LaneId, full: Option<&TakeError>, took: bool) {
+        let watch = self.lane(lane).map_or("", |setup| &setup.watch.name);
+        let mut without_room = self.without_room.borrow_mut();
+        match full {
+            Some(error) => {
+                if without_room.insert(lane) {
+                    log::warn!(
+                        "watch {watch:?}: {}; its files are left at the source until there is room",
+                        described(error)
+                    );
+                }
+            }
+            None if took && without_room.remove(&lane) => {
+                log::info!("watch {watch:?}: there is room again");
+            }
+            None => {}
+        }
     }
 
     /// Tells the supervisor what came in, and what the policy evicted for it.
@@ -140,7 +165,7 @@ impl Agent {
         }
     }
 
-    /// Says why; answers whether room was what was missing.
+    /// Says why, once; answers whether room was what was missing.
     fn not_taken(&self, watch: &str, ready: &Ready, error: &TakeError) -> bool {
         let path = ready.path.escape_ascii();
         match error {
@@ -155,27 +180,65 @@ impl Agent {
                 return false;
             }
             _ => {
-                let cause = std::error::Error::source(error);
-                let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-                log::warn!("watch {watch:?}: {path}: {error}{cause}; left at the source");
                 self.outcome.borrow_mut().not_taken += 1;
+                if error.is_full() {
+                    return true;
+                }
+                let line = format!(
+                    "watch {watch:?}: {path}: {}; left at the source",
+                    described(error)
+                );
+                let now = self.sys.clock.mono();
+                if self.said.borrow_mut().is_news(line.as_bytes(), now) {
+                    log::warn!("{line}");
+                }
             }
         }
-        error.is_full()
+        false
     }
 
     fn already_taken(&self, options: &watch::WatchOptions) -> AlreadyTaken {
-        if options.take == watch::Take::Move {
-            return Arc::new(|_, _| false);
+        match options.take {
+            watch::Take::Move => Arc::new(()),
+            watch::Take::Copy => Arc::new(Copies {
+                lane: options.name.clone(),
+                spool: self.spool.clone(),
+            }),
         }
-        let (lane, spool) = (options.name.clone(), self.spool.clone());
-        Arc::new(move |path: &[u8], meta: &Meta| {
-            let seen = spool.blocking(|s| s.is_seen(&lane, path, meta.size, meta.mtime_ns));
-            seen.unwrap_or_else(|e| {
-                // Not taken now is better than taken twice; the next scan asks again.
-                log::warn!("spool: {e}");
-                true
-            })
+    }
+}
+
+/// The versions that a lane has taken by copy, as the spool knows them.
+struct Copies {
+    lane: String,
+    spool: Spooler,
+}
+
+impl TakenBefore for Copies {
+    fn contains(&self, path: &[u8], meta: &Meta) -> bool {
+        let (size, mtime_ns) = (meta.size, meta.mtime_ns);
+        let ask = |spool: &mut Spool| spool.is_seen(&self.lane, path, size, mtime_ns);
+        self.spool.blocking(ask).unwrap_or_else(|e| {
+            // Not taken now is better than taken twice; the next scan asks again.
+            log::warn!("spool: {e}");
+            true
         })
     }
+
+    fn begin_scan(&self) {
+        self.spool.blocking(|spool| spool.begin_scan(&self.lane));
+    }
+
+    fn end_scan(&self) {
+        if let Err(e) = self.spool.blocking(|spool| spool.end_scan(&self.lane)) {
+            // Files that are gone are remembered until a later scan.
+            log::warn!("spool: {e}");
+        }
+    }
+}
+
+fn described(error: &TakeError) -> String {
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    format!("{error}{cause}")
 }

@@ -4,37 +4,46 @@
 //! [`Agent::open`] opens the spool; [`Agent::run`] is the service, until it is
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
-//! (`session.rs`), one for settling (`settling.rs`), and the loop that asks the
+//! (`session.rs`), one for settling (`settling.rs`), one for what is kept
+//! afterwards (`archiving.rs`), and the loop that asks the
 //! supervisor what to do next (`engine.rs`).
 
 mod answers;
+mod archiving;
+mod budgets;
 mod delivery;
 mod engine;
 mod intake;
+mod memory;
 mod outcome;
 mod session;
 mod settling;
 pub mod setup;
 mod signal;
 mod spooler;
+mod trouble;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use smol::LocalExecutor;
 
-use crate::schedule::{Bucket, Moment, Schedule, Spent, Trust};
+use crate::base::ByteSize;
+use crate::schedule::{Bucket, Moment, Schedule, Trust};
 use crate::spool::{EntryId, Spool, SpoolError};
 use crate::supervisor::{
     Event, LaneId, LaneRules, Order, Rules, SCHEDULE_NONE, ServerId, ServerRules, SessionId, State,
 };
 use crate::sys::{Mono, Sys, Wall};
 use crate::upload::{Profile, Server};
+use crate::watch::Said;
 
+use archiving::Archiving;
 use delivery::Tries;
+pub use memory::Memory;
 pub use outcome::Outcome;
 use session::Transfer;
 use settling::Settling;
@@ -56,8 +65,12 @@ pub struct Agent {
     in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
+    /// So may those up to here, by the number of their lane: what they cost was
+    /// forgotten.
+    forgotten: RefCell<BTreeMap<u64, EntryId>>,
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
+    archiving: Archiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -72,6 +85,10 @@ pub struct Agent {
     stopping: Cell<bool>,
     draining: Cell<bool>,
     stopped: Stopped,
+    /// Lanes whose files the spool has no room for, as was said.
+    without_room: RefCell<BTreeSet<LaneId>>,
+    /// What was said of files that could not be taken.
+    said: RefCell<Said>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -84,6 +101,8 @@ struct ServerSlot {
     profile: Profile,
     ready: RefCell<Option<Rc<Server>>>,
     last_error: RefCell<Option<String>>,
+    /// When it is tried again, as was said last; `None` while it works.
+    said: Cell<Option<Mono>>,
 }
 
 /// A session without work is closed after so long: well before servers do it
@@ -110,8 +129,10 @@ impl Agent {
         for finding in spool.findings() {
             log::warn!("spool: {finding}");
         }
-        let started = sys.clock.mono();
-        let mut state = State::new(rules(&setup), started);
+        archiving::set_archives(&mut spool, &setup)?;
+        let now = sys.clock.mono();
+        let started = setup.memory.as_ref().map_or(now, Memory::started);
+        let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
         let servers = setup.servers.iter().map(|server| ServerSlot {
             profile: spool
@@ -119,12 +140,13 @@ impl Agent {
                 .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
             ready: RefCell::new(None),
             last_error: RefCell::new(None),
+            said: Cell::new(None),
         });
         let servers = servers.collect();
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
         let moment = Moment {
-            mono: started,
+            mono: now,
             wall: sys.clock.wall(),
             trust: Trust::judge(sys.clock.wall(), floor),
             tz: &tz,
@@ -133,8 +155,8 @@ impl Agent {
         let buckets = setup
             .schedules
             .iter()
-            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, started))));
-        Ok(Rc::new(Agent {
+            .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, now))));
+        let agent = Rc::new(Agent {
             sys: sys.clone(),
             buckets: buckets.collect(),
             setup,
@@ -145,21 +167,35 @@ impl Agent {
             floor: Cell::new(floor),
             in_hand: RefCell::default(),
             inherited,
+            forgotten: RefCell::default(),
             transfers: RefCell::default(),
             settling: Settling::new(),
+            archiving: Archiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),
             stopped: Stopped::new(),
+            without_room: RefCell::default(),
+            said: RefCell::default(),
             outcome: RefCell::default(),
-            progress: Cell::new(started),
+            progress: Cell::new(now),
             full_since: Cell::new(None),
             started,
             signal: Signal::new(),
             stopping: Cell::new(false),
             draining: Cell::new(false),
             tasks: Rc::downgrade(tasks),
-        }))
+        });
+        if let Some(memory) = &agent.setup.memory {
+            agent.recall(memory);
+        }
+        Ok(agent)
+    }
+
+    /// The server of that name, if there is one.
+    fn server_named(&self, name: &str) -> Option<&ServerSlot> {
+        let named = |setup: &setup::ServerSetup| setup.options.name == name;
+        self.servers.get(self.setup.servers.iter().position(named)?)
     }
 
     /// This instant, on both clocks.
@@ -207,6 +243,21 @@ impl Agent {
         at.map(LaneId)
     }
 
+    /// One line on what runs and what waits.
+    pub async fn say_hello(&self) {
+        let waiting = self.spool.with(|spool| spool.stats().waiting).await;
+        let queued = match waiting.files {
+            0 => "nothing is queued".to_owned(),
+            1 => format!("1 file ({}) is queued", ByteSize(waiting.bytes)),
+            n => format!("{n} files ({}) are queued", ByteSize(waiting.bytes)),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        log::info!(
+            "edgespool {version} runs on {}; {queued}",
+            self.setup.device
+        );
+    }
+
     /// Tells the agent to stop soon: what is under way is finished or parked.
     pub fn stop(&self) {
         self.draining.set(false);
@@ -225,7 +276,7 @@ impl Agent {
     }
 }
 
-fn rules(setup: &Setup) -> Rules {
+fn rules(setup: &Setup, spool: &Spool) -> Rules {
     let lanes = setup.lanes.iter().map(|lane| LaneRules {
         priority: lane.priority,
         weight: 1,
@@ -245,7 +296,7 @@ fn rules(setup: &Setup) -> Rules {
     let schedules = setup.schedules.iter().map(|options| {
         (
             Schedule::new(options.clone(), &setup.device),
-            Spent::default(),
+            budgets::spent_before(spool, &options.name),
         )
     });
     Rules {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use smol::channel::Receiver;
 
 use super::Agent;
-use super::delivery::LaneFeed;
+use super::delivery::{LaneFeed, lane_of};
 use super::setup::Naming;
 use super::signal::Signal;
 use crate::spool::{Entry, EntryId, Order, Spool, SpoolError};
@@ -26,6 +26,8 @@ use crate::upload::{Class, Failure, Job, Server, Session};
 pub(super) struct Transfer {
     pub(super) server: ServerId,
     pub(super) sending: Option<Sending>,
+    /// The file that was on its way when the session broke.
+    pub(super) cut: Option<String>,
 }
 
 /// One file on its way.
@@ -77,16 +79,17 @@ impl Agent {
                 lane: order.lane,
             });
         }
-        self.transfers.borrow_mut().remove(&id);
+        let transfer = self.transfers.borrow_mut().remove(&id);
         match ended {
             Ok(()) => self.tell(Event::SessionClosed(id, None)),
             Err(End::NeverOpened(failure)) => {
-                self.server_failed(server, &failure);
                 self.tell(Event::SessionFailed(id, fault_of(failure.class)));
+                self.server_failed(server, &failure, None);
             }
             Err(End::Broke(failure)) => {
-                self.server_failed(server, &failure);
                 self.tell(Event::SessionClosed(id, Some(fault_of(failure.class))));
+                let cut = transfer.and_then(|transfer| transfer.cut);
+                self.server_failed(server, &failure, cut.as_deref());
             }
         }
     }
@@ -109,9 +112,7 @@ impl Agent {
         };
         let opened = smol::future::or(opening, stopped).await;
         let (prepared, mut session) = opened.map_err(End::NeverOpened)?;
-        if let Some(slot) = self.servers.get(server.0) {
-            slot.last_error.borrow_mut().take();
-        }
+        self.server_works(server);
         self.progressed();
         self.tell(Event::SessionOpened(id));
         while let Ok(order) = orders.recv().await {
@@ -141,11 +142,15 @@ impl Agent {
         let mut feed = LaneFeed::new(self.clone(), id, shelf.clone());
         let delivering = async {
             loop {
-                while shelf.jobs.borrow().is_empty() {
+                while shelf.jobs.borrow().is_empty() && !self.stopping.get() {
                     if shelf.dry.get() {
                         return Ok(());
                     }
                     shelf.filled.wait().await;
+                }
+                if self.stopping.get() {
+                    // The feed gives nothing more; what was fetched goes back.
+                    return Ok(());
                 }
                 session.run(&mut feed).await?;
                 shelf.dry.set(false);
@@ -276,6 +281,9 @@ impl Agent {
             .inherited
             .get(&entry.lane)
             .is_some_and(|newest| entry.id <= *newest);
+        let forgotten = self.forgotten.borrow();
+        let forgotten = forgotten.get(&lane_of(entry.id));
+        let old = old || forgotten.is_some_and(|newest| entry.id <= *newest);
         Ok(Job {
             id: entry.id.place(),
             tag: entry.id.to_string(),
@@ -332,17 +340,6 @@ impl Agent {
             .await;
         if let Err(e) = kept {
             log::warn!("spool: what was learned about a server is not kept: {e}");
-        }
-    }
-
-    fn server_failed(&self, server: ServerId, failure: &Failure) {
-        if failure.class == Class::Cancelled {
-            return;
-        }
-        log::warn!("{failure}");
-        self.outcome.borrow_mut().last_failure = Some((failure.class, failure.to_string()));
-        if let Some(slot) = self.servers.get(server.0) {
-            *slot.last_error.borrow_mut() = Some(failure.to_string());
         }
     }
 }

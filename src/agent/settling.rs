@@ -80,6 +80,7 @@ impl Agent {
                 }
             }
         }
+        self.archive_soon();
         let pending = &self.settling.pending;
         pending.set(pending.get().saturating_sub(batch.len()));
         for leaving in batch {
@@ -94,6 +95,9 @@ impl Agent {
         self.delivered.set((files + 1, bytes + receipt.size));
         self.outcome.borrow_mut().delivered += 1;
         self.full_since.set(None);
+        if let Some(slot) = self.server_named(&receipt.server) {
+            slot.last_error.take();
+        }
         self.progressed();
         self.tell(Event::EntryDelivered {
             session: leaving.session,

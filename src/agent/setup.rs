@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::Memory;
 use crate::schedule::{RetryOptions, ScheduleOptions};
 use crate::spool;
 use crate::upload::ServerOptions;
@@ -26,6 +27,8 @@ pub struct Setup {
     pub retry: RetryOptions,
     /// Refusals of one file by a healthy server before it is a dead letter.
     pub file_attempts: u32,
+    /// What the agent before a reload knew.
+    pub memory: Option<Memory>,
 }
 
 /// A destination.

@@ -59,6 +59,7 @@ pub(crate) fn setup(config: &Config) -> Setup {
             max: config.retry.max,
         },
         file_attempts: config.retry.file_attempts,
+        memory: None,
     }
 }
 

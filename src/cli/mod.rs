@@ -61,8 +61,10 @@ pub fn main() -> Exit {
     };
     let file = &*cli.config;
     match cli.command {
-        Command::Run => with_config(&sys, file, |config| service::run(&sys, file, config)),
-        Command::Once(once) => with_config(&sys, &cli.config, |config| {
+        Command::Run => with_config(&sys, &cli, |config| {
+            service::run(&sys, file, cli.verbose, config)
+        }),
+        Command::Once(ref once) => with_config(&sys, &cli, |config| {
             service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
@@ -121,18 +123,17 @@ fn offline(sys: &Sys, file: &Path) -> Outcome {
 }
 
 /// Runs a command that needs a configuration without mistakes; lists them otherwise.
-fn with_config(sys: &Sys, file: &Path, command: impl FnOnce(Config) -> Exit) -> Exit {
-    match Env::with_os(sys, |env| config::load(file, env)) {
+fn with_config(sys: &Sys, cli: &Cli, command: impl FnOnce(Config) -> Exit) -> Exit {
+    match Env::with_os(sys, |env| config::load(&cli.config, env)) {
         Ok(loaded) => {
+            logging::set_level(logging::filter(loaded.config.log.level), cli.verbose);
             for warning in &loaded.warnings {
-                log::warn!("{warning}");
+                log::warn!("{}", warning.unmarked());
             }
             command(loaded.config)
         }
         Err(invalid) => {
-            for finding in &invalid.findings {
-                complain(&finding.to_string());
-            }
+            eprint_lines(&invalid);
             Exit::Config
         }
     }

@@ -9,7 +9,7 @@ use async_signal::{Signal, Signals};
 use smol::LocalExecutor;
 use smol::stream::StreamExt;
 
-use super::{Exit, assemble, complain};
+use super::{Exit, assemble, complain, logging};
 use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
 use crate::config::{self, Config, Env};
@@ -20,28 +20,36 @@ use crate::upload::Class;
 /// The agent in the foreground, until it is told to stop. On SIGHUP the config is
 /// read again: with mistakes in it the old one stays in force, else what is under
 /// way is finished and the agent goes on with the new one.
-pub(crate) fn run(sys: &Sys, file: &Path, config: Config) -> Exit {
+pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
     let mut config = config;
+    let memory = Rc::new(RefCell::new(None));
     loop {
+        let mut setup = assemble::setup(&config);
+        setup.memory = memory.take();
         let control = config.status.socket.clone();
         let reloaded = Rc::new(RefCell::new(None));
         let new = reloaded.clone();
-        let exit = with_agent(sys, assemble::setup(&config), |agent, signals| async move {
+        let keep = memory.clone();
+        let exit = with_agent(sys, setup, |agent, signals| async move {
             let listening = async {
                 listen(sys, file, signals, &agent, &new).await;
                 std::future::pending().await
             };
-            log::info!("running");
+            agent.say_hello().await;
             let outcome = smol::future::or(agent.run(&control), listening).await;
             // Left behind it would only look like an agent.
             let _gone = std::fs::remove_file(&control);
+            keep.replace(Some(agent.memory()));
             match &outcome.spool_failed {
                 Some(_) => Exit::Failed,
                 None => Exit::Done,
             }
         });
         match reloaded.take() {
-            Some(new) if exit == Exit::Done => config = new,
+            Some(new) if exit == Exit::Done => {
+                logging::set_level(logging::filter(new.log.level), verbose);
+                config = new;
+            }
             _ => return exit,
         }
     }
@@ -67,7 +75,7 @@ async fn listen(
                 }
             }
             Ok(signal) => {
-                log::info!("stopping on {signal:?}");
+                log::info!("{}", stopping_on(signal));
                 new.take();
                 agent.stop();
             }
@@ -82,7 +90,7 @@ async fn reload(sys: &Sys, file: &Path) -> Option<Config> {
     match sys.pool.run(load).await {
         Ok(loaded) => {
             for warning in &loaded.warnings {
-                log::warn!("{warning}");
+                log::warn!("{}", warning.unmarked());
             }
             Some(loaded.config)
         }
@@ -144,10 +152,17 @@ async fn stop_on(mut signals: Signals, agent: &Agent) {
         match signal {
             Ok(Signal::Hup) | Err(_) => {}
             Ok(signal) => {
-                log::info!("stopping on {signal:?}");
+                log::info!("{}", stopping_on(signal));
                 agent.stop();
             }
         }
+    }
+}
+
+fn stopping_on(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Int => "stopping, because of SIGINT",
+        _ => "stopping, because of SIGTERM",
     }
 }
 

@@ -40,6 +40,17 @@ impl fmt::Display for Finding {
     }
 }
 
+impl Finding {
+    /// The line without the word `warning`, for a log that has levels of its own.
+    #[must_use]
+    pub fn unmarked(&self) -> Finding {
+        Finding {
+            severity: Severity::Mistake,
+            ..self.clone()
+        }
+    }
+}
+
 /// Collects findings while a file is read and checked.
 pub(super) struct Report {
     file: String,

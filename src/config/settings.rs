@@ -125,6 +125,13 @@ pub(super) fn status(section: Option<Section<'_>>, env: &Env<'_>, spool: &Path) 
     };
     status.socket = s.path("socket").unwrap_or(status.socket);
     status.listen = s.get("listen");
+    if status.listen.is_some() {
+        s.warning(
+            "listen",
+            "has no effect: this version has no web page and no /metrics yet (`edgespool status` \
+             shows the same)",
+        );
+    }
     if status.socket.as_os_str().len() > SOCKET_MAX {
         let socket = &status.socket;
         s.mistake(
@@ -139,6 +146,11 @@ pub(super) fn status(section: Option<Section<'_>>, env: &Env<'_>, spool: &Path) 
 pub(super) fn receive(section: Option<Section<'_>>) -> Option<Receive> {
     let mut s = section?;
     let listen = s.get("listen").unwrap_or(RECEIVE_LISTEN);
+    s.warning(
+        "listen",
+        "has no effect: this version does not receive files yet, and cameras that push here find \
+         nobody (have them write into a watch's dir)",
+    );
     s.finish();
     Some(Receive { listen })
 }

@@ -1,20 +1,24 @@
 //! What all parts of the spool share.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::sys::{Clock, Fs};
+use crate::sys::{Clock, Fs, Meta};
 
 use super::EntryId;
+use super::archive::Outbox;
 use super::error::SpoolError;
-use super::log::AppendError;
+use super::log::WriteError;
 use super::recover::{Finding, Recovering};
+use super::renew;
 use super::segment::{Index, Segment};
 
 /// Findings that are remembered until someone asks; more are only logged.
 const FINDINGS_MAX: usize = 64;
+
+/// Files that are distrusted one by one; with more, all are.
+const DISTRUSTED_MAX: usize = 256;
 
 /// What all parts of the spool share.
 pub(super) struct Core {
@@ -23,9 +27,16 @@ pub(super) struct Core {
     pub(super) dir: PathBuf,
     pub(super) tag: u32,
     pub(super) writable: bool,
-    /// Entries of the newest receipts; some may not be settled yet.
-    pub(super) delivered: BTreeSet<EntryId>,
+    /// Entries of the newest receipts, and whether they were delivered; some
+    /// may not be settled yet.
+    pub(super) left: BTreeMap<EntryId, bool>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) findings: VecDeque<Finding>,
+    /// Files whose flush failed once, by device and inode number: what the
+    /// kernel shows of them may never reach the disk.
+    pub(super) distrusted: BTreeSet<(u64, u64)>,
+    /// All files are: the run before ended with a failed flush.
+    pub(super) distrusts_all: bool,
     poisoned: Option<Arc<SpoolError>>,
     uses: u64,
 }
@@ -33,13 +44,16 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(fs: Arc<dyn Fs>, clock: Arc<dyn Clock>, dir: &Path, writable: bool) -> Core {
         Core {
+            outbox: Arc::new(Outbox::new(&fs, dir)),
             fs,
             clock,
             dir: dir.to_owned(),
             tag: 0,
             writable,
-            delivered: BTreeSet::new(),
+            left: BTreeMap::new(),
             findings: VecDeque::new(),
+            distrusted: BTreeSet::new(),
+            distrusts_all: false,
             poisoned: None,
             uses: 0,
         }
@@ -56,29 +70,43 @@ impl Core {
         }
     }
 
-    /// Passes the outcome of a flush on; a failed one ends all writing.
-    pub(super) fn synced(&mut self, done: io::Result<()>, path: &Path) -> Result<(), SpoolError> {
-        done.map_err(|e| self.poison(SpoolError::io("flush", path)(e)))
-    }
-
-    /// Passes the outcome of an append on; one that could not be undone ends
-    /// all writing.
-    pub(super) fn appended<T>(
+    /// Passes the outcome of something that writes on; one after which the
+    /// disk is not known any more ends all writing.
+    pub(super) fn written<T>(
         &mut self,
-        done: Result<T, AppendError>,
+        done: Result<T, WriteError>,
+        what: &'static str,
         path: &Path,
     ) -> Result<T, SpoolError> {
         done.map_err(|error| match error {
-            AppendError::Undone(e) => SpoolError::io("write to", path)(e),
-            AppendError::Stuck(e) => self.poison(SpoolError::io("write to", path)(e)),
+            WriteError::Undone(e) => SpoolError::io(what, path)(e),
+            WriteError::Stuck(e) => self.poison(SpoolError::io(what, path)(e)),
         })
     }
 
     /// Ends all writing until the spool is opened anew.
-    pub(super) fn poison(&mut self, error: SpoolError) -> SpoolError {
+    fn poison(&mut self, error: SpoolError) -> SpoolError {
         log::error!("{error}; the spool must be opened anew");
-        self.poisoned.get_or_insert_with(|| Arc::new(error.clone()));
+        if self.poisoned.is_none() {
+            renew::mark(&*self.fs, &self.dir);
+            self.poisoned = Some(Arc::new(error.clone()));
+        }
         error
+    }
+
+    /// Takes note that the flush of a file failed. What is written to it from
+    /// now on proves nothing about what was written before, so that it is
+    /// copied and not renamed when it comes again.
+    pub(super) fn distrust(&mut self, meta: &Meta) {
+        if self.distrusted.is_empty() {
+            renew::mark(&*self.fs, &self.dir);
+        }
+        self.distrusted.insert((meta.dev, meta.ino));
+        self.distrusts_all |= self.distrusted.len() > DISTRUSTED_MAX;
+    }
+
+    pub(super) fn trusts(&self, meta: &Meta) -> bool {
+        !self.distrusts_all && !self.distrusted.contains(&(meta.dev, meta.ino))
     }
 
     /// Reads a segment's index in, if it is not there.
@@ -90,18 +118,22 @@ impl Core {
         self.uses += 1;
         segment.used = self.uses;
         let path = segment.log_path();
-        let (tag, delivered, findings) = (self.tag, &self.delivered, &mut self.findings);
+        let (tag, left, findings) = (self.tag, &self.left, &mut self.findings);
+        let id_of = |segment, index| EntryId {
+            tag,
+            lane,
+            segment,
+            index,
+        };
+        let outbox = self.outbox.clone();
         let mut recovering = Recovering {
             fs: &*self.fs,
             writable: self.writable && self.poisoned.is_none(),
             now_ns: self.clock.wall().0,
-            delivered: &|segment, index| {
-                delivered.contains(&EntryId {
-                    tag,
-                    lane,
-                    segment,
-                    index,
-                })
+            has_receipt: &|segment, index| left.contains_key(&id_of(segment, index)),
+            let_go: &|segment, index, blob, path| {
+                let id = id_of(segment, index);
+                outbox.let_go(id, blob, path, left.get(&id) != Some(&false))
             },
             finding: &mut |finding| {
                 log::warn!("{finding}");
@@ -110,8 +142,8 @@ impl Core {
                 }
             },
         };
-        segment
-            .load(&mut recovering)
-            .map_err(SpoolError::io("read the segment", &path))
+        let loaded = segment.load(&mut recovering);
+        self.written(loaded, "read the segment", &path)?;
+        segment.index.as_deref_mut().ok_or(SpoolError::ReadOnly)
     }
 }

@@ -63,6 +63,11 @@ impl SpoolError {
         }
     }
 
+    /// The cause in words, for a log line; empty if there is none.
+    pub(super) fn cause(&self) -> String {
+        std::error::Error::source(self).map_or_else(String::new, ToString::to_string)
+    }
+
     /// Whether the disk, or the user's share of it, is full: room, not repair,
     /// is what is missing.
     #[must_use]

@@ -1,8 +1,8 @@
 //! Room: what is let in, and what goes to make room.
 
+use super::leave::Settlement;
 use super::ledger::{Proof, Receipt, SETTLE_BATCH};
 use super::segment::State;
-use super::settle::Settlement;
 use super::take::{How, Taking, answer, check};
 use super::{EntryId, Spool, SpoolError, TakeError, WhenFull};
 
@@ -15,7 +15,8 @@ impl Spool {
         answers: &mut [Option<Result<EntryId, TakeError>>],
     ) -> Result<Vec<usize>, SpoolError> {
         let mut admitted = Vec::with_capacity(batch.len());
-        let mut more = 0;
+        // What is held, and what this batch adds.
+        let mut held = self.held_bytes();
         let mut disk = self.room_on_disk()?;
         for (at, taking) in batch.iter().enumerate() {
             if let Err(error) = check(&*self.core.fs, taking) {
@@ -24,21 +25,27 @@ impl Spool {
             }
             let size = taking.expect.size;
             let on_disk = match taking.how {
-                How::Move if taking.expect.dev == self.dev => 0,
+                How::Move if taking.expect.dev == self.dev && self.core.trusts(&taking.expect) => 0,
                 _ => size,
             };
-            let mut fits =
-                disk.is_some_and(|room| room >= on_disk) && self.room_in_spool(more) >= size;
+            let max = self.options.max_size;
+            let fit = |disk: Option<u64>, held: u64| {
+                disk.is_some_and(|room| room >= on_disk) && max.saturating_sub(held) >= size
+            };
+            let mut fits = fit(disk, held);
             if !fits
                 && self.options.when_full == WhenFull::DropOldest
                 && size <= self.options.max_size
             {
+                let before = self.held_bytes();
+                let more = held.saturating_sub(before);
                 self.evict(lane, more + size, on_disk)?;
                 disk = self.room_on_disk()?;
-                fits = disk.is_some_and(|room| room >= on_disk) && self.room_in_spool(more) >= size;
+                held = self.held_bytes() + more;
+                fits = fit(disk, held);
             }
             if fits {
-                more += size;
+                held = held.saturating_add(size);
                 disk = disk.map(|room| room - on_disk);
                 admitted.push(at);
             } else if self.options.when_full == WhenFull::DropNewest {
@@ -62,18 +69,13 @@ impl Spool {
         Ok(space.free.checked_sub(self.options.min_free))
     }
 
-    fn room_in_spool(&self, more: u64) -> u64 {
-        self.options
-            .max_size
-            .saturating_sub(self.held_bytes().saturating_add(more))
-    }
-
     fn held_bytes(&self) -> u64 {
         let held = self
             .lanes
             .values()
             .map(|lane| lane.waiting().plus(lane.dead()).bytes);
-        held.sum()
+        // What waits for the archive still takes its room.
+        held.sum::<u64>().saturating_add(self.core.outbox.bytes())
     }
 
     /// Evicts the oldest waiting entries until `more` bytes fit: of this lane
@@ -118,7 +120,6 @@ impl Spool {
                 victims.push(Settlement {
                     id: entry.id,
                     receipt: entry.receipt(now_ns, Proof::Evicted),
-                    archive: None,
                 });
             }
             found < bytes && victims.len() < SETTLE_BATCH
@@ -141,7 +142,7 @@ impl Spool {
             sent_bytes: 0,
             seconds: 0.0,
         };
-        self.enter([&receipt].into_iter())?;
+        self.enter(&[&receipt])?;
         log::warn!("the spool is full: {} is dropped", taking.source.display());
         match taking.how {
             How::Move => {
@@ -149,11 +150,14 @@ impl Spool {
                 gone.map_err(SpoolError::io("remove", &taking.source))
             }
             How::Copy => {
-                let (_, lane) = self.parts(lane)?;
-                if let Some(seen) = &mut lane.seen {
-                    seen.insert(&taking.path, taking.expect.size, taking.expect.mtime_ns);
-                }
-                Ok(())
+                let (core, lane) = self.parts(lane)?;
+                let Some(seen) = &mut lane.seen else {
+                    return Ok(());
+                };
+                seen.insert(&taking.path, taking.expect.size, taking.expect.mtime_ns);
+                // No record of an entry stands for it.
+                let synced = seen.sync();
+                core.written(synced, "write the seen files of", &lane.dir)
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::sys::Fs;
 
 use super::core::Core;
 use super::error::SpoolError;
+use super::log::{WriteError, sync_dir};
 use super::seen::Seen;
 use super::segment::{Segment, Tally};
 
@@ -25,10 +26,19 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Makes a new lane, durably.
-    pub(super) fn create(fs: &dyn Fs, lanes: &Path, no: u16, name: &str) -> io::Result<Lane> {
+    pub(super) fn create(
+        fs: &dyn Fs,
+        lanes: &Path,
+        no: u16,
+        name: &str,
+    ) -> Result<Lane, WriteError> {
         let dir = lanes.join(dir_name(no, name));
-        fs.create_dir(&dir)?;
-        fs.sync_dir(lanes)?;
+        match fs.create_dir(&dir) {
+            // An attempt before this one came only so far.
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e.into()),
+            _ => {}
+        }
+        sync_dir(fs, lanes)?;
         let mut lane = Lane::empty(no, &dir);
         lane.segments.insert(0, Segment::create(fs, &dir, 0)?);
         Ok(lane)
@@ -54,21 +64,20 @@ impl Lane {
             let mut segment = Segment::unread(dir, number);
             let peeked = Some(number) != last && segment.peek(&*core.fs).unwrap_or(false);
             let receipts = core
-                .delivered
-                .iter()
+                .left
+                .keys()
                 .any(|id| id.lane == no && id.segment == number);
             if !peeked || (receipts && segment.waiting.files + segment.dead.files > 0) {
                 core.load(no, &mut segment)?;
             }
             segment.sealed |= Some(number) != last;
-            if Some(number) != last {
+            if Some(number) != last && segment.index.as_ref().is_none_or(|i| !i.owes()) {
                 segment.index = None;
             }
             lane.segments.insert(number, segment);
         }
         if core.writable {
-            lane.ensure_tail(core)?;
-            lane.delete_finished(core)?;
+            lane.delete_finished(core);
         }
         Ok(lane)
     }
@@ -110,18 +119,9 @@ impl Lane {
         Ok(logs)
     }
 
-    /// Makes sure that there is a last segment that takes entries.
-    fn ensure_tail(&mut self, core: &mut Core) -> Result<(), SpoolError> {
-        match self.segments.last_key_value() {
-            Some((_, last)) if !last.sealed => Ok(()),
-            Some((&no, _)) => self.begin_segment(core, no + 1),
-            None => self.begin_segment(core, 0),
-        }
-    }
-
     fn begin_segment(&mut self, core: &mut Core, no: u32) -> Result<(), SpoolError> {
-        let segment = Segment::create(&*core.fs, &self.dir, no)
-            .map_err(SpoolError::io("begin a segment in", &self.dir))?;
+        let made = Segment::create(&*core.fs, &self.dir, no);
+        let segment = core.written(made, "begin a segment in", &self.dir)?;
         self.segments.insert(no, segment);
         Ok(())
     }
@@ -132,19 +132,23 @@ impl Lane {
         core: &mut Core,
         more: usize,
     ) -> Result<&mut Segment, SpoolError> {
-        let no = self.tail_no();
-        if let Some(last) = self.segments.get_mut(&no)
-            && last.is_full(more)
-        {
+        let last = self.segments.last_entry();
+        let Some(mut last) = last else {
+            self.begin_segment(core, 0)?;
+            return self.current(core);
+        };
+        let (no, last) = (*last.key(), last.get_mut());
+        if last.is_full(more) {
             core.load(self.no, last)?;
             if let Some(seen) = &mut self.seen {
-                seen.sync()
-                    .map_err(SpoolError::io("flush the seen files of", &self.dir))?;
+                // Until now the records of the entries stood for them.
+                let synced = seen.sync();
+                core.written(synced, "write the seen files of", &self.dir)?;
             }
             let sealed = last.seal();
-            core.appended(sealed, &last.log_path())?;
+            core.written(sealed, "seal", &last.log_path())?;
             self.begin_segment(core, no + 1)?;
-            self.delete_finished(core)?;
+            self.delete_finished(core);
         }
         self.current(core)
     }
@@ -161,22 +165,35 @@ impl Lane {
         self.segments.last_key_value().map_or(0, |(&no, _)| no)
     }
 
-    /// Deletes finished segments whole.
-    pub(super) fn delete_finished(&mut self, core: &mut Core) -> Result<(), SpoolError> {
+    /// Deletes finished segments whole. What cannot be deleted now is tried
+    /// again later: for the entries it makes no difference.
+    pub(super) fn delete_finished(&mut self, core: &mut Core) {
+        let last = self.tail_no();
+        let finished = |s: &&Segment| s.is_finished() && s.no != last;
         let finished: Vec<u32> = self
             .segments
             .values()
-            .filter(|s| s.is_finished() && s.no != self.tail_no())
+            .filter(finished)
             .map(|s| s.no)
             .collect();
+        if finished.is_empty() || core.check_writable().is_err() {
+            return;
+        }
+        let damaged = core.dir.join("damaged");
+        let mut deleted = core.outbox.sync();
         for no in finished {
-            if let Some(segment) = self.segments.remove(&no) {
-                segment
-                    .delete(&*core.fs, &core.dir.join("damaged"))
-                    .map_err(SpoolError::io("delete a finished segment of", &self.dir))?;
+            if deleted.is_ok()
+                && let Some(segment) = self.segments.get(&no)
+            {
+                deleted = segment.delete(&*core.fs, &damaged);
+                if deleted.is_ok() {
+                    self.segments.remove(&no);
+                }
             }
         }
-        Ok(())
+        if let Err(error) = core.written(deleted, "delete a finished segment of", &self.dir) {
+            log::warn!("{error}: {}", error.cause());
+        }
     }
 
     pub(super) fn waiting(&self) -> Tally {

@@ -1,6 +1,6 @@
 //! The ledger: what left the spool, when, and how surely.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::sys::{Fs, Wall};
 
 use super::EntryId;
+use super::error::is_full;
 use super::frame::{self, Piece, Scan};
-use super::log::{AppendError, Log};
+use super::log::{Log, WriteError, sync_dir};
 
 /// Receipts are settled in batches of at most so many; a crash leaves at most
 /// one such batch with receipts but not settled.
@@ -32,6 +33,13 @@ pub enum Proof {
     Dropped,
     /// Not delivered: the target existed and `if_exists = "skip"`.
     Skipped,
+}
+
+impl Proof {
+    /// Whether the bytes reached their goal, so that an archive wants them.
+    pub(super) fn is_delivery(self) -> bool {
+        !matches!(self, Proof::Evicted | Proof::Dropped)
+    }
 }
 
 /// The durable record that an entry left the spool.
@@ -96,7 +104,7 @@ impl Ledger {
         dir: &Path,
         limits: LedgerLimits,
         writable: bool,
-    ) -> io::Result<Ledger> {
+    ) -> Result<Ledger, WriteError> {
         let mut segments = BTreeMap::new();
         let read = fs.read_dir(dir, &mut |entry| {
             let name = entry.name.to_str().and_then(|n| n.strip_suffix(".log"));
@@ -124,7 +132,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn open_last(&mut self, fs: &dyn Fs, writable: bool) -> io::Result<()> {
+    fn open_last(&mut self, fs: &dyn Fs, writable: bool) -> Result<(), WriteError> {
         let mut log = match Log::open(fs, &path_of(&self.dir, self.last_no), writable) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !writable => return Ok(()),
             opened => opened?,
@@ -142,7 +150,7 @@ impl Ledger {
             None => {}
         }
         if writable {
-            fs.sync_dir(&self.dir)?;
+            sync_dir(fs, &self.dir)?;
         }
         self.last = Some(log);
         Ok(())
@@ -152,33 +160,44 @@ impl Ledger {
     pub(super) fn append<'a>(
         &mut self,
         receipts: impl Iterator<Item = &'a Receipt>,
-    ) -> Result<(), AppendError> {
+    ) -> Result<(), WriteError> {
         let mut bytes = Vec::new();
         for receipt in receipts {
-            frame::encode(receipt, &mut bytes).map_err(AppendError::Undone)?;
+            frame::encode(receipt, &mut bytes)?;
         }
         let Some(log) = self.last.as_mut() else {
-            return Err(AppendError::Undone(io::ErrorKind::NotFound.into()));
+            return Err(WriteError::Undone(io::ErrorKind::NotFound.into()));
         };
         log.append(&bytes)?;
-        log.sync().map_err(AppendError::Stuck)
+        log.sync()
     }
 
     /// Begins a new segment when the last one is long enough, and drops whole
     /// segments that are too old or too many. Called when no batch is open,
-    /// so that a batch never spans two segments.
-    pub(super) fn rotate(&mut self, fs: &dyn Fs, now: Option<Wall>) -> io::Result<()> {
+    /// so that a batch never spans two segments. On a full disk the last one
+    /// just grows longer.
+    pub(super) fn rotate(&mut self, fs: &dyn Fs, now: Option<Wall>) -> Result<(), WriteError> {
         let len = self.last.as_ref().map_or(0, Log::len);
-        if len >= self.limits.max_bytes / 16 {
-            let no = self.last_no.wrapping_add(1);
-            let log = Log::open(fs, &path_of(&self.dir, no), true)?;
-            fs.sync_dir(&self.dir)?;
-            self.older.insert(self.last_no, len);
-            self.last_no = no;
-            self.last = Some(log);
-        } else {
+        if len < self.limits.max_bytes / 16 {
             return Ok(());
         }
+        let no = self.last_no.wrapping_add(1);
+        let log = match Log::open(fs, &path_of(&self.dir, no), true) {
+            Err(e) if is_full(&e) => return Ok(()),
+            opened => opened?,
+        };
+        sync_dir(fs, &self.dir)?;
+        self.older.insert(self.last_no, len);
+        self.last_no = no;
+        self.last = Some(log);
+        if let Err(e) = self.drop_oldest(fs, now) {
+            // History that stays too long is no reason to hold a receipt up.
+            log::warn!("cannot shorten {}: {e}", self.dir.display());
+        }
+        Ok(())
+    }
+
+    fn drop_oldest(&mut self, fs: &dyn Fs, now: Option<Wall>) -> io::Result<()> {
         while let Some((&no, &len)) = self.older.first_key_value() {
             let total = self.older.values().sum::<u64>();
             if total <= self.limits.max_bytes && !self.is_too_old(fs, no, now)? {
@@ -224,16 +243,19 @@ impl Ledger {
     }
 
     /// The entries of the newest receipts: those that may not be settled yet.
-    pub(super) fn newest(&self) -> io::Result<BTreeSet<EntryId>> {
+    /// `true` for those that were delivered.
+    pub(super) fn newest(&self) -> io::Result<BTreeMap<EntryId, bool>> {
         let mut newest = std::collections::VecDeque::new();
         if let Some(log) = &self.last {
             let mut scan = Scan::new(log.file());
             while let Some(piece) = scan.next::<Receipt>()? {
-                if let Piece::Record(_, Receipt { id: Some(id), .. }) = piece {
+                if let Piece::Record(_, receipt) = piece
+                    && let Some(id) = receipt.id
+                {
                     if newest.len() == SETTLE_BATCH {
                         newest.pop_front();
                     }
-                    newest.push_back(id);
+                    newest.push_back((id, receipt.proof.is_delivery()));
                 }
             }
         }

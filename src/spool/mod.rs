@@ -27,8 +27,13 @@
 //! clock                   the latest sane wall clock, seconds, decimal
 //! profiles/<server>       what was learned about a server (opaque here)
 //! ledger/<n>.log          frames of Receipt
-//! damaged/                logs in which records were lost, kept for inspection
+//! reserve                 room for receipts on a full disk (`reserve.rs`)
+//! suspect                 there after a failed flush (`renew.rs`)
+//! notes/<name>            small values that outlive a restart (opaque here)
+//! damaged/                logs in which records were lost, the newest 16 MiB
+//! outbox/<id>-<name>      delivered, on the way to an archive
 //! lanes/<no>-<name>/      one lane; no: 4 hex digits, name: %XX-escaped
+//!   archive               a frame of Archive: where delivered files are kept
 //!   paused                there while the lane is paused
 //!   seen, seen.log        versions taken with `take = "copy"`
 //!   <n>.log               frames of Record: what was taken
@@ -56,21 +61,27 @@
 //! the start is weighed by the table in `recover.rs`.
 //!
 //! An entry leaves by: receipt appended and flushed; `Settled` appended to the
-//! `.chg` and flushed; blob unlinked. A sealed segment without entries is
+//! `.chg` and flushed; blob unlinked or renamed
+//! to the outbox. A sealed segment without entries is
 //! deleted whole: blob directory flushed, log unlinked, lane directory flushed,
 //! `.chg` and blob directory removed.
 
+mod archive;
 mod core;
+mod damaged;
 mod error;
 mod evict;
 mod frame;
 mod id;
 mod lane;
+mod leave;
 mod ledger;
 mod log;
 mod open;
 mod record;
 mod recover;
+mod renew;
+mod reserve;
 mod seen;
 mod segment;
 mod settle;
@@ -79,22 +90,24 @@ mod take;
 mod tests;
 mod view;
 
+pub use self::archive::{Archive, Archiver};
 pub use self::error::{SpoolError, TakeError};
 pub use self::id::{EntryId, ParseIdError};
+pub use self::leave::Settlement;
 pub use self::ledger::{LedgerLimits, Proof, Receipt};
 pub use self::record::Origin;
 pub use self::recover::Finding;
 pub use self::segment::Tally;
-pub use self::settle::Settlement;
 pub use self::take::{How, Taking};
 pub use self::view::{Entry, LaneStats, Order, Standing, Stats};
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::core::Core;
 use self::lane::Lane;
 use self::ledger::Ledger;
+use self::reserve::Reserve;
 
 /// The format that this program writes, and the newest that it reads.
 const FORMAT: u32 = 1;
@@ -141,6 +154,9 @@ pub struct Spool {
     options: Options,
     lanes: BTreeMap<String, Lane>,
     ledger: Ledger,
+    reserve: Reserve,
+    /// Of the reserve's receipts, those that are in the ledger already.
+    entered: BTreeSet<EntryId>,
     /// Device number of the spool's filesystem.
     dev: u64,
     /// Held for as long as the spool is open.

@@ -11,10 +11,14 @@ use super::error::SpoolError;
 use super::lane::{self, Lane};
 use super::ledger::Ledger;
 use super::recover::Finding;
+use super::renew;
+use super::reserve::Reserve;
 use super::{FORMAT, Options, Spool};
 
 /// The longest profile of a server.
 const PROFILE_MAX: usize = 64 << 10;
+/// The longest note.
+const NOTE_MAX: usize = 4 << 10;
 
 impl Spool {
     /// Opens the spool in `dir` for this agent alone, making it if need be,
@@ -37,7 +41,18 @@ impl Spool {
             Some(tag) => tag,
             None => write_format(sys, dir)?,
         };
+        let suspect = renew::is_marked(fs, dir);
+        if suspect {
+            log::warn!("a flush failed in the last run; the logs are written anew");
+            core.distrusts_all = true;
+            let lanes: Vec<PathBuf> = lane_dirs(&core)?.into_iter().map(|lane| lane.2).collect();
+            let renewed = renew::renew(fs, dir, &lanes);
+            core.written(renewed, "write the logs anew in", dir)?;
+        }
         let mut spool = Spool::read(core, options)?;
+        if suspect {
+            renew::unmark(fs, dir).map_err(SpoolError::io("write to", dir))?;
+        }
         spool._lock = Some(lock);
         Ok(spool)
     }
@@ -59,42 +74,60 @@ impl Spool {
         let dir = core.dir.clone();
         let meta = core.fs.meta(&dir).map_err(SpoolError::io("read", &dir))?;
         let path = dir.join("ledger");
-        let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable)
-            .map_err(SpoolError::io("open the ledger", &path))?;
-        core.delivered = ledger
+        let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable);
+        let ledger = core.written(ledger, "open the ledger", &path)?;
+        core.left = ledger
             .newest()
             .map_err(SpoolError::io("read the ledger", &path))?;
+        let reserve = Reserve::open(&*core.fs, &dir, core.writable)
+            .map_err(SpoolError::io("read the reserve in", &dir))?;
         let mut spool = Spool {
             core,
             options,
             lanes: Default::default(),
             ledger,
+            reserve,
+            entered: Default::default(),
             dev: meta.dev,
             _lock: None,
         };
-        for (no, name, dir) in spool.lane_dirs()? {
+        spool.read_reserve()?;
+        let lanes = lane_dirs(&spool.core)?;
+        if spool.core.writable {
+            let outbox = spool.core.outbox.open();
+            outbox.map_err(SpoolError::io("read the outbox in", &dir))?;
+            let targets = lanes.iter();
+            targets.for_each(|(no, _, dir)| spool.core.outbox.open_target(*no, dir));
+        }
+        for (no, name, dir) in lanes {
             let lane = Lane::open(&mut spool.core, no, &dir)?;
             spool.lanes.insert(name, lane);
         }
         spool.reopen_seen()?;
+        if spool.core.writable {
+            match spool.catch_up() {
+                Err(e) if e.is_full() => log::warn!("{e}: {}", e.cause()),
+                caught_up => caught_up?,
+            }
+            spool.core.left.clear();
+        }
         spool.unload();
         Ok(spool)
     }
 
-    fn lane_dirs(&self) -> Result<Vec<(u16, String, PathBuf)>, SpoolError> {
-        let parent = self.core.dir.join("lanes");
-        let mut lanes = Vec::new();
-        self.core
-            .fs
-            .read_dir(&parent, &mut |entry| {
-                let name = entry.name.to_str().and_then(lane::name_of);
-                if let Some((no, name)) = name {
-                    lanes.push((no, name, parent.join(&entry.name)));
-                }
-                true
-            })
-            .map_err(SpoolError::io("read", &parent))?;
-        Ok(lanes)
+    /// Learns what left the spool while its disk was full.
+    fn read_reserve(&mut self) -> Result<(), SpoolError> {
+        let (left, entered) = (&mut self.core.left, &mut self.entered);
+        let read = self.reserve.each(&mut |receipt| {
+            if let Some(id) = receipt.id
+                && left.insert(id, receipt.proof.is_delivery()).is_some()
+            {
+                // A crash came before the reserve was freed.
+                entered.insert(id);
+            }
+            true
+        });
+        read.map_err(SpoolError::io("read the reserve in", &self.core.dir))
     }
 
     /// Takes what was found wrong since the last call, at most some dozens;
@@ -127,6 +160,32 @@ impl Spool {
             .join(lane::dir_name(0, server))
     }
 
+    /// A small value that outlives restarts, as [`Spool::put_note`] was given it.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        read_all(&*self.core.fs, &self.note_path(name), NOTE_MAX).ok()
+    }
+
+    /// Keeps a small value (4 KiB at most) over restarts. Each call is a flush:
+    /// not for what changes all the time.
+    ///
+    /// # Errors
+    /// What the disk says; the old value is then still there.
+    pub fn put_note(&mut self, name: &str, value: &[u8]) -> Result<(), SpoolError> {
+        self.core.check_writable()?;
+        let path = self.note_path(name);
+        let written = match value.len() > NOTE_MAX {
+            true => Err(io::ErrorKind::InvalidInput.into()),
+            false => write_whole(&*self.core.fs, &path, value),
+        };
+        written.map_err(SpoolError::io("write", &path))
+    }
+
+    fn note_path(&self, name: &str) -> PathBuf {
+        let notes = self.core.dir.join("notes");
+        notes.join(lane::dir_name(0, name))
+    }
+
     /// The latest sane wall clock that was ever noted.
     #[must_use]
     pub fn clock_floor(&self) -> Option<Wall> {
@@ -156,16 +215,33 @@ impl Spool {
     }
 }
 
+/// The lanes: number, name and directory.
+pub(super) fn lane_dirs(core: &Core) -> Result<Vec<(u16, String, PathBuf)>, SpoolError> {
+    let parent = core.dir.join("lanes");
+    let mut lanes = Vec::new();
+    core.fs
+        .read_dir(&parent, &mut |entry| {
+            let name = entry.name.to_str().and_then(lane::name_of);
+            if let Some((no, name)) = name {
+                lanes.push((no, name, parent.join(&entry.name)));
+            }
+            true
+        })
+        .map_err(SpoolError::io("read", &parent))?;
+    Ok(lanes)
+}
+
 /// Makes the spool's directories, parents included, durably.
 fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     make_dir(fs, dir)?;
-    for name in ["lanes", "ledger", "profiles", "damaged"] {
+    for name in ["lanes", "ledger", "profiles", "damaged", "outbox", "notes"] {
         make_dir(fs, &dir.join(name))?;
     }
     Ok(())
 }
 
-fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+/// Makes a directory and its parents durably, as far as they are missing.
+pub(super) fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty());
     match fs.create_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -9,7 +9,7 @@
 //! | waiting, dead | there | any | no | keep |
 //! | waiting, dead | missing | yes | no | lost: the entry is dropped, and said so |
 //! | waiting | missing | no | no | void: the intent never finished; the source is where it was |
-//! | gone | there | any | any | remove the blob: its unlinking was not durable |
+//! | gone | there | any | any | let the blob go: its going was not durable |
 //! | absent, void | there | any | any | recover: the blob is delivered under `recovered/` |
 //! | absent, void, gone | missing | any | any | nothing |
 
@@ -21,8 +21,9 @@ use std::path::Path;
 
 use crate::sys::{File, Fs};
 
+use super::error::is_full;
 use super::frame::{self, Piece, Scan};
-use super::log::Log;
+use super::log::{Log, WriteError, sync_dir};
 use super::record::{Add, Change, Origin, Record};
 use super::segment::{ENTRIES_MAX, Index, Segment, State};
 
@@ -92,9 +93,14 @@ pub(super) struct Recovering<'a> {
     pub(super) writable: bool,
     pub(super) now_ns: i64,
     /// Whether a receipt exists for an index of a segment of this lane.
-    pub(super) delivered: &'a dyn Fn(u32, u16) -> bool,
+    pub(super) has_receipt: &'a dyn Fn(u32, u16) -> bool,
+    /// Removes or archives the blob of an index, whose path is given.
+    pub(super) let_go: &'a LetGo<'a>,
     pub(super) finding: &'a mut dyn FnMut(Finding),
 }
+
+/// Lets go of a blob: segment, index, where it is, and the entry's path.
+pub(super) type LetGo<'a> = dyn Fn(u32, u16, &Path, &[u8]) -> io::Result<()> + 'a;
 
 /// What is to be done about one index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +110,7 @@ pub(super) enum Verdict {
     Settle,
     Lost,
     Void,
-    RemoveBlob,
+    LetGo,
     Recover,
 }
 
@@ -116,17 +122,17 @@ pub(super) fn decide(state: State, blob: bool, finished: bool, receipt: bool) ->
         (State::Dead, false) => Verdict::Lost,
         (State::Waiting, false) if finished => Verdict::Lost,
         (State::Waiting, false) => Verdict::Void,
-        (State::Gone, true) => Verdict::RemoveBlob,
+        (State::Gone, true) => Verdict::LetGo,
         (State::Absent | State::Void, true) => Verdict::Recover,
         (State::Absent | State::Void | State::Gone, false) => Verdict::Nothing,
     }
 }
 
 /// Reads a segment's index and sets right what is wrong.
-pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> io::Result<Index> {
+pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> Result<Index, WriteError> {
     if r.writable {
         match r.fs.create_dir(&segment.blob_dir()) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e.into()),
             _ => {}
         }
     }
@@ -146,6 +152,7 @@ pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> io::Result<
         slots: Vec::new(),
         notes: Default::default(),
         recovered: Default::default(),
+        unmarked: 0,
     };
     let done = read_log(segment, &mut index, r)?;
     read_changes(segment, &mut index, r)?;
@@ -155,7 +162,11 @@ pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> io::Result<
 }
 
 /// Reads the log; gives the index below which all batches were finished.
-fn read_log(segment: &mut Segment, index: &mut Index, r: &mut Recovering<'_>) -> io::Result<u16> {
+fn read_log(
+    segment: &mut Segment,
+    index: &mut Index,
+    r: &mut Recovering<'_>,
+) -> Result<u16, WriteError> {
     let mut done = 0;
     let mut cut = None;
     let mut scan = Scan::new(index.log.file());
@@ -192,7 +203,7 @@ fn read_changes(
     segment: &mut Segment,
     index: &mut Index,
     r: &mut Recovering<'_>,
-) -> io::Result<()> {
+) -> Result<(), WriteError> {
     let mut cut = None;
     let mut changes = Vec::new();
     if index.changes.len() > 0 {
@@ -317,7 +328,9 @@ fn read_blobs(segment: &Segment, r: &mut Recovering<'_>) -> io::Result<Vec<bool>
         read => read?,
     }
     for part in parts.iter().filter(|_| r.writable) {
-        r.fs.unlink(&dir.join(part))?;
+        if let Err(e) = r.fs.unlink(&dir.join(part)) {
+            log::warn!("cannot remove {}: {e}", dir.join(part).display());
+        }
     }
     Ok(blobs)
 }
@@ -328,86 +341,115 @@ fn reconcile(
     r: &mut Recovering<'_>,
     blobs: &[bool],
     done: u16,
-) -> io::Result<()> {
-    let (mut changes, mut voids, mut remove) = (Vec::new(), Vec::new(), Vec::new());
+) -> Result<(), WriteError> {
     segment.waiting = Default::default();
     segment.dead = Default::default();
     segment.oldest_ns = i64::MAX;
     let last = u16::try_from(index.slots.len().max(blobs.len())).unwrap_or(ENTRIES_MAX);
-    let mut unfinished = false;
+    let mut mending = Mending::default();
     for at in 0..last {
         let blob = blobs.get(usize::from(at)).copied().unwrap_or(false);
-        let verdict = decide(
-            index.state(at),
-            blob,
-            at < done,
-            (r.delivered)(segment.no, at),
-        );
-        match verdict {
+        let receipt = (r.has_receipt)(segment.no, at);
+        match decide(index.state(at), blob, at < done, receipt) {
             Verdict::Nothing => {}
             Verdict::Keep => {
-                unfinished |= at >= done;
+                mending.unfinished |= at >= done;
                 keep(segment, index, r, at, at >= done)?;
             }
-            Verdict::Settle | Verdict::Lost => {
-                let add = index.add_of(at);
-                if verdict == Verdict::Lost {
-                    let path = add.as_ref().map_or_else(|_| String::new(), shown_path);
-                    (r.finding)(Finding::Lost { path });
-                } else if blob {
-                    remove.push(at);
+            Verdict::Lost => {
+                let path = index.add_of(at).map(|add| shown_path(&add));
+                let path = path.unwrap_or_default();
+                (r.finding)(Finding::Lost { path });
+                mending.settle(index, at)?;
+            }
+            Verdict::Settle => {
+                if blob {
+                    mending.let_go.push(at);
                 }
-                index.set(at, State::Gone, None);
-                let size = add.map_or(0, |add| add.size);
-                frame::encode(&Change::Settled { index: at, size }, &mut changes)?;
+                mending.settle(index, at)?;
             }
             Verdict::Void => {
                 index.set(at, State::Void, None);
-                frame::encode(&Record::Void { index: at }, &mut voids)?;
+                frame::encode(&Record::Void { index: at }, &mut mending.voids)?;
             }
-            Verdict::RemoveBlob => remove.push(at),
+            Verdict::LetGo => mending.let_go.push(at),
             Verdict::Recover => {
-                let offset = index.changes.len() + changes.len() as u64;
                 let add = recovered(segment, r, at)?;
-                segment.waiting.add(add.size);
-                segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
-                index.set(at, State::Waiting, None);
-                index
-                    .recovered
-                    .insert(at, u32::try_from(offset).unwrap_or(u32::MAX));
-                frame::encode(&Change::Recovered(add), &mut changes)?;
+                mending.recover(segment, index, add)?;
             }
         }
     }
-    if r.writable {
-        write_back(segment, index, r.fs, (&changes, &voids), unfinished)?;
-        for at in remove {
-            r.fs.unlink(&segment.blob_path(at))?;
-        }
+    match r.writable {
+        true => mending.write_back(segment, index, r),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-fn write_back(
-    segment: &Segment,
-    index: &mut Index,
-    fs: &dyn Fs,
-    (changes, voids): (&[u8], &[u8]),
+/// What is to be set right on the disk.
+#[derive(Default)]
+struct Mending {
+    changes: Vec<u8>,
+    voids: Vec<u8>,
+    let_go: Vec<u16>,
+    recovers: bool,
+    settled: usize,
     unfinished: bool,
-) -> io::Result<()> {
-    if unfinished {
-        fs.sync_dir(&segment.blob_dir())?;
+}
+
+impl Mending {
+    fn settle(&mut self, index: &mut Index, at: u16) -> io::Result<()> {
+        let size = index.add_of(at).map_or(0, |add| add.size);
+        index.set(at, State::Gone, None);
+        self.settled += 1;
+        frame::encode(&Change::Settled { index: at, size }, &mut self.changes)
     }
-    if !changes.is_empty() {
-        index.changes.append(changes)?;
-        index.changes.sync()?;
+
+    fn recover(&mut self, segment: &mut Segment, index: &mut Index, add: Add) -> io::Result<()> {
+        let offset = index.changes.len() + self.changes.len() as u64;
+        segment.waiting.add(add.size);
+        segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
+        index.set(add.index, State::Waiting, None);
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        index.recovered.insert(add.index, offset);
+        self.recovers = true;
+        frame::encode(&Change::Recovered(add), &mut self.changes)
     }
-    // Needs no flush of its own: it must only be there before the next batch
-    // record, which is further down in the same file.
-    if !voids.is_empty() && !segment.sealed {
-        index.log.append(voids)?;
+
+    fn write_back(
+        self,
+        segment: &Segment,
+        index: &mut Index,
+        r: &Recovering<'_>,
+    ) -> Result<(), WriteError> {
+        if self.unfinished {
+            sync_dir(r.fs, &segment.blob_dir())?;
+        }
+        if !self.changes.is_empty() {
+            match index.changes.append(&self.changes) {
+                // They follow from what is on the disk, and wait for room.
+                Err(WriteError::Undone(e)) if is_full(&e) && !self.recovers => {
+                    index.changes.owe(&self.changes);
+                    index.unmarked = self.settled;
+                }
+                appended => {
+                    appended?;
+                    index.changes.sync()?;
+                }
+            }
+        }
+        // They must only be there before the next batch record.
+        if !segment.sealed {
+            index.log.owe(&self.voids);
+        }
+        for at in self.let_go {
+            let blob = segment.blob_path(at);
+            let path = index.add_of(at).map_or_else(|_| Vec::new(), |add| add.path);
+            if let Err(e) = (r.let_go)(segment.no, at, &blob, &path) {
+                log::warn!("cannot remove {}: {e}", blob.display());
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Counts an entry that is there. One whose batch was cut short may still
@@ -462,7 +504,13 @@ fn damage(segment: &mut Segment, r: &mut Recovering<'_>, log: &Path, from: u64, 
     });
 }
 
-fn torn(path: &Path, log: &mut Log, r: &mut Recovering<'_>, from: u64, to: u64) -> io::Result<()> {
+fn torn(
+    path: &Path,
+    log: &mut Log,
+    r: &mut Recovering<'_>,
+    from: u64,
+    to: u64,
+) -> Result<(), WriteError> {
     (r.finding)(Finding::TornEnd {
         log: path.display().to_string(),
         bytes: to - from,
@@ -498,7 +546,7 @@ mod tests {
                 let live = matches!(state, State::Waiting | State::Dead);
                 assert_eq!(verdict == Verdict::Settle, live && receipt);
                 assert_eq!(verdict == Verdict::Keep, live && blob && !receipt);
-                assert_eq!(verdict == Verdict::RemoveBlob, state == State::Gone && blob);
+                assert_eq!(verdict == Verdict::LetGo, state == State::Gone && blob);
                 assert_eq!(
                     verdict == Verdict::Recover,
                     blob && matches!(state, State::Absent | State::Void)

@@ -3,7 +3,9 @@
 //! Two files: `seen`, a sorted table, and `seen.log`, frames of what came
 //! since. When the log is long the two are merged into a new table, which is
 //! renamed over the old one. In memory are only the log's rows and, during a
-//! scan, one bit per row of the table.
+//! scan, one bit per row of the table. What the last segment took is not even
+//! in the log: its own records say so, and are read at the start. The log is
+//! written when that segment is sealed.
 //!
 //! The table is a row of pages of 4096 bytes:
 //!
@@ -27,7 +29,7 @@ use sha2::{Digest, Sha256};
 use crate::sys::{Create, File, Fs};
 
 use super::frame::{self, Piece, Scan};
-use super::log::Log;
+use super::log::{Log, WriteError, flushed, sync_dir};
 use super::record::Origin;
 use super::segment::State;
 use super::{Spool, SpoolError};
@@ -44,20 +46,30 @@ pub(super) struct Seen {
     table: Option<Box<dyn File>>,
     pages: u64,
     log: Option<Log>,
-    /// Path to version, and whether the running scan met it.
-    recent: BTreeMap<u64, (u64, bool)>,
+    /// Rows in the table, once they were counted.
+    rows: Option<usize>,
+    recent: BTreeMap<u64, Recent>,
     /// One bit per row of the table that the running scan met.
     met: Option<Vec<u8>>,
 }
 
+/// A path's version that is not in the table.
+struct Recent {
+    version: u64,
+    /// The running scan met it.
+    met: bool,
+    logged: bool,
+}
+
 impl Seen {
-    fn open(fs: &Arc<dyn Fs>, dir: &Path, writable: bool) -> io::Result<Seen> {
+    fn open(fs: &Arc<dyn Fs>, dir: &Path, writable: bool) -> Result<Seen, WriteError> {
         let mut seen = Seen {
             fs: fs.clone(),
             dir: dir.to_owned(),
             table: None,
             pages: 0,
             log: None,
+            rows: None,
             recent: BTreeMap::new(),
             met: None,
         };
@@ -82,13 +94,18 @@ impl Seen {
         Ok(())
     }
 
-    fn read_log(&mut self, mut log: Log, writable: bool) -> io::Result<()> {
+    fn read_log(&mut self, mut log: Log, writable: bool) -> Result<(), WriteError> {
         let mut torn = None;
         let mut scan = Scan::new(log.file());
         while let Some(piece) = scan.next::<(u64, u64)>()? {
             match piece {
                 Piece::Record(_, (path, version)) => {
-                    self.recent.insert(path, (version, false));
+                    let recent = Recent {
+                        version,
+                        met: false,
+                        logged: true,
+                    };
+                    self.recent.insert(path, recent);
                 }
                 Piece::Torn { from, .. } => torn = Some(from),
                 Piece::Damaged { .. } => {}
@@ -105,8 +122,8 @@ impl Seen {
     pub(super) fn contains(&mut self, path: &[u8], size: u64, mtime_ns: i64) -> io::Result<bool> {
         let (path, version) = row_of(path, size, mtime_ns);
         if let Some(recent) = self.recent.get_mut(&path) {
-            recent.1 = true;
-            return Ok(recent.0 == version);
+            recent.met = true;
+            return Ok(recent.version == version);
         }
         let Some((at, found)) = self.find(path)? else {
             return Ok(false);
@@ -117,41 +134,45 @@ impl Seen {
         Ok(found == version)
     }
 
-    /// Notes a version as taken. It is durable with the next flush; until
-    /// then the record of the entry stands for it.
+    /// Notes a version as taken. It is durable with the next [`Seen::sync`];
+    /// until then the record of the entry stands for it.
     pub(super) fn insert(&mut self, path: &[u8], size: u64, mtime_ns: i64) {
         let (path, version) = row_of(path, size, mtime_ns);
-        let old = self.recent.insert(path, (version, true));
-        if old.is_some_and(|old| old.0 == version) {
-            return;
-        }
-        let mut bytes = Vec::new();
-        let noted = frame::encode(&(path, version), &mut bytes).and_then(|()| {
-            let path = self.dir.join("seen.log");
-            if self.log.is_none() {
-                self.log = Some(Log::open(&*self.fs, &path, true)?);
-                self.fs.sync_dir(&self.dir)?;
-            }
-            self.log
-                .as_mut()
-                .map_or(Ok(0), |log| Ok(log.append(&bytes)?))
-        });
-        if let Err(e) = noted {
-            log::warn!(
-                "{}: a file may be taken again after a restart: {e}",
-                self.dir.display()
-            );
-        }
-        if self.recent.len() >= RECENT_MAX
-            && let Err(e) = self.merge(false)
-        {
-            log::warn!("{}: cannot merge the seen files: {e}", self.dir.display());
-        }
+        let old = self.recent.get(&path);
+        let logged = old.is_some_and(|old| old.logged && old.version == version);
+        let met = true;
+        self.recent.insert(
+            path,
+            Recent {
+                version,
+                met,
+                logged,
+            },
+        );
     }
 
     /// Makes all that was noted durable.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        self.log.as_ref().map_or(Ok(()), Log::sync)
+    pub(super) fn sync(&mut self) -> Result<(), WriteError> {
+        let mut bytes = Vec::new();
+        for (path, recent) in self.recent.iter().filter(|(_, recent)| !recent.logged) {
+            frame::encode(&(path, recent.version), &mut bytes)?;
+        }
+        if !bytes.is_empty() {
+            if self.log.is_none() {
+                let log = Log::open(&*self.fs, &self.dir.join("seen.log"), true)?;
+                sync_dir(&*self.fs, &self.dir)?;
+                self.log = Some(log);
+            }
+            if let Some(log) = &mut self.log {
+                log.append(&bytes)?;
+                log.sync()?;
+            }
+            self.recent.values_mut().for_each(|r| r.logged = true);
+        }
+        match self.recent.len() >= RECENT_MAX {
+            true => self.merge(false),
+            false => Ok(()),
+        }
     }
 
     /// A whole scan of the source begins.
@@ -161,27 +182,36 @@ impl Seen {
             .saturating_mul(ROWS)
             .div_ceil(8);
         self.met = Some(vec![0; bytes]);
-        self.recent.values_mut().for_each(|recent| recent.1 = false);
+        self.recent.values_mut().for_each(|r| r.met = false);
     }
 
-    /// The scan met all files that there are: the others are forgotten.
-    fn end_scan(&mut self) -> io::Result<()> {
-        let gone = self.recent.values().any(|recent| !recent.1);
+    /// The scan met all files that there are: the others are forgotten, at once
+    /// where they are many or the table is small, else with a later scan, because
+    /// rewriting a big table for a few rows would wear the flash.
+    fn end_scan(&mut self) -> Result<(), WriteError> {
         // None after a merge in between: the bits were of the old table.
-        if let Some(met) = &self.met {
-            let rows = self.count_rows()?;
-            let known: usize = met.iter().map(|b| b.count_ones() as usize).sum();
-            // Rewriting a big table for a few rows would wear the flash.
-            if gone || rows - known.min(rows) > rows / 8 {
-                self.merge(true)?;
-            }
+        let Some(met) = self.met.take() else {
+            return Ok(());
+        };
+        let known: usize = met.iter().map(|b| b.count_ones() as usize).sum();
+        let rows = self.count_rows()?;
+        let recent = self.recent.values().filter(|recent| !recent.met).count();
+        let (gone, all) = (rows - known.min(rows) + recent, rows + self.recent.len());
+        if gone > 0 && (all <= RECENT_MAX || gone > all / 8) {
+            self.met = Some(met);
+            self.merge(true)?;
         }
-        self.met = None;
         Ok(())
     }
 
-    fn count_rows(&self) -> io::Result<usize> {
-        (0..self.pages).map(|no| Ok(self.page(no)?.len())).sum()
+    fn count_rows(&mut self) -> io::Result<usize> {
+        if let Some(rows) = self.rows {
+            return Ok(rows);
+        }
+        let counts = (0..self.pages).map(|no| Ok(self.page(no)?.len()));
+        let rows = counts.sum::<io::Result<usize>>()?;
+        self.rows = Some(rows);
+        Ok(rows)
     }
 
     /// Where a path stands in the table, and with which version.
@@ -231,14 +261,14 @@ impl Seen {
     }
 
     /// Writes a new table of the old one and what came since.
-    fn merge(&mut self, forget: bool) -> io::Result<()> {
+    fn merge(&mut self, forget: bool) -> Result<(), WriteError> {
         let new = self.dir.join("seen.new");
         let mut out = TableWriter::new(self.fs.create(&new, Create::Keep)?)?;
         let mut recent = self
             .recent
             .iter()
-            .filter(|(_, r)| r.1 || !forget)
-            .map(|(&path, r)| (path, r.0))
+            .filter(|(_, r)| r.met || !forget)
+            .map(|(&path, r)| (path, r.version))
             .peekable();
         for no in 0..self.pages {
             for (at, row) in self.page(no)?.into_iter().enumerate() {
@@ -256,13 +286,14 @@ impl Seen {
         recent.try_for_each(|row| out.push(row))?;
         out.finish()?;
         self.fs.rename(&new, &self.dir.join("seen"))?;
-        self.fs.sync_dir(&self.dir)?;
+        sync_dir(&*self.fs, &self.dir)?;
         if let Some(log) = &mut self.log {
             log.cut(0)?;
         }
         self.recent.clear();
         self.met = None;
-        self.open_table()
+        self.rows = None;
+        Ok(self.open_table()?)
     }
 }
 
@@ -304,11 +335,11 @@ impl TableWriter {
         self.file.write_at(&[&crc[..], &page].concat(), at)
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    fn finish(mut self) -> Result<(), WriteError> {
         if !self.rows.is_empty() {
             self.flush()?;
         }
-        self.file.sync()
+        flushed(self.file.sync())
     }
 }
 
@@ -354,13 +385,14 @@ impl Spool {
             return Ok(());
         };
         let ended = lane.seen.as_mut().map_or(Ok(()), Seen::end_scan);
-        ended.map_err(SpoolError::io("write the seen files of", &lane.dir))
+        self.core
+            .written(ended, "write the seen files of", &lane.dir)
     }
 
     pub(super) fn open_seen(&mut self, lane: &str) -> Result<(), SpoolError> {
         let (core, lane) = self.parts(lane)?;
         let seen = Seen::open(&core.fs, &lane.dir, false);
-        let seen = seen.map_err(SpoolError::io("read the seen files of", &lane.dir))?;
+        let seen = core.written(seen, "read the seen files of", &lane.dir)?;
         lane.seen = Some(seen);
         Ok(())
     }
@@ -372,8 +404,10 @@ impl Spool {
         for lane in self.lanes.values_mut() {
             let error = || SpoolError::io("read the seen files of", &lane.dir);
             let exists = self.core.fs.meta(&lane.dir.join("seen.log")).is_ok();
-            let mut seen =
-                Seen::open(&self.core.fs, &lane.dir, writable && exists).map_err(error())?;
+            let seen = Seen::open(&self.core.fs, &lane.dir, writable && exists);
+            let mut seen = self
+                .core
+                .written(seen, "read the seen files of", &lane.dir)?;
             let no = lane.tail_no();
             let index = lane.segments.get(&no).and_then(|s| s.index.as_ref());
             for at in 0..index.map_or(0, |i| u16::try_from(i.slots.len()).unwrap_or(0)) {

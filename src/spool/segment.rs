@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::Fs;
 
+use super::damaged;
 use super::frame;
-use super::log::{AppendError, Log};
+use super::log::{Log, WriteError, sync_dir};
 use super::record::{Add, Change, Record, Seal};
 use super::recover::{self, Recovering};
 
@@ -73,6 +74,8 @@ pub(super) struct Index {
     pub(super) notes: BTreeMap<u16, u32>,
     /// Where the record of a recovered blob stands in the change log.
     pub(super) recovered: BTreeMap<u16, u32>,
+    /// Entries that left and whose mark the change log owes, at most.
+    pub(super) unmarked: usize,
 }
 
 impl Index {
@@ -93,6 +96,11 @@ impl Index {
                 slot.1 = u32::try_from(offset).unwrap_or(u32::MAX);
             }
         }
+    }
+
+    /// Whether what is in memory is more than what the logs have.
+    pub(super) fn owes(&self) -> bool {
+        self.log.owes() || self.changes.owes()
     }
 
     /// The record of one entry.
@@ -160,21 +168,23 @@ impl Segment {
     }
 
     /// Makes the files of a new segment, durably.
-    pub(super) fn create(fs: &dyn Fs, lane_dir: &Path, no: u32) -> io::Result<Segment> {
+    pub(super) fn create(fs: &dyn Fs, lane_dir: &Path, no: u32) -> Result<Segment, WriteError> {
         let mut segment = Segment::unread(lane_dir, no);
         match fs.create_dir(&segment.blob_dir()) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            // An attempt before this one came only so far.
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e.into()),
             _ => {}
         }
         let changes = Log::open(fs, &segment.changes_path(), true)?;
         let log = Log::open(fs, &segment.log_path(), true)?;
-        fs.sync_dir(lane_dir)?;
+        sync_dir(fs, lane_dir)?;
         segment.index = Some(Box::new(Index {
             log,
             changes,
             slots: Vec::new(),
             notes: BTreeMap::new(),
             recovered: BTreeMap::new(),
+            unmarked: 0,
         }));
         Ok(segment)
     }
@@ -202,12 +212,11 @@ impl Segment {
 
     /// Reads the index in, if it is not there, and sets right what a crash or
     /// damage left behind.
-    pub(super) fn load(&mut self, recovering: &mut Recovering<'_>) -> io::Result<&mut Index> {
-        let index = match self.index.take() {
-            Some(index) => index,
-            None => Box::new(recover::load(self, recovering)?),
-        };
-        Ok(self.index.insert(index))
+    pub(super) fn load(&mut self, recovering: &mut Recovering<'_>) -> Result<(), WriteError> {
+        if self.index.is_none() {
+            self.index = Some(Box::new(recover::load(self, recovering)?));
+        }
+        Ok(())
     }
 
     /// Whether it takes no more entries.
@@ -219,8 +228,8 @@ impl Segment {
     }
 
     /// Ends the segment: what is queued in it now is all there will be.
-    pub(super) fn seal(&mut self) -> Result<(), AppendError> {
-        let Some(index) = self.index.as_mut() else {
+    pub(super) fn seal(&mut self) -> Result<(), WriteError> {
+        let Some(index) = self.index.as_mut().filter(|_| !self.sealed) else {
             return Ok(());
         };
         // What is settled already is in the change log and taken off again.
@@ -232,38 +241,39 @@ impl Segment {
         for at in 0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX) {
             let counts = !matches!(index.state(at), State::Absent | State::Void);
             if counts && !index.recovered.contains_key(&at) {
-                let add = index.add_of(at).map_err(AppendError::Undone)?;
+                let add = index.add_of(at)?;
                 seal.entries += 1;
                 seal.bytes = seal.bytes.saturating_add(add.size);
             }
         }
         let mut bytes = Vec::new();
-        frame::encode(&Record::Seal(seal), &mut bytes).map_err(AppendError::Undone)?;
+        frame::encode(&Record::Seal(seal), &mut bytes)?;
         index.log.append(&bytes)?;
-        index.log.sync().map_err(AppendError::Stuck)?;
+        index.log.sync()?;
         self.sealed = true;
         Ok(())
     }
 
     /// Removes a finished segment whole. A log that lost records is kept in
-    /// `damaged`.
-    pub(super) fn delete(&self, fs: &dyn Fs, damaged: &Path) -> io::Result<()> {
+    /// `damaged`. What is gone already is no error, so that it can be repeated.
+    pub(super) fn delete(&self, fs: &dyn Fs, damaged: &Path) -> Result<(), WriteError> {
         // The blobs first and durably: one that came back after its log is
         // gone would be taken for one whose record was lost.
         let blobs = self.blob_dir();
         clear_dir(fs, &blobs)?;
-        fs.sync_dir(&blobs)?;
-        if self.damaged {
-            let lane = self.lane_dir.file_name().unwrap_or_default();
-            let name = format!("{}-{:08x}.log", lane.display(), self.no);
-            fs.rename(&self.log_path(), &damaged.join(name))?;
+        if fs.meta(&blobs).is_ok() {
+            sync_dir(fs, &blobs)?;
+        }
+        let log = self.log_path();
+        if self.damaged && fs.meta(&log).is_ok() {
+            damaged::keep(fs, damaged, &self.lane_dir, &log)?;
         } else {
-            fs.unlink(&self.log_path())?;
+            gone(fs.unlink(&log))?;
         }
         // The log before the change log: alone, it would call all entries lost.
-        fs.sync_dir(&self.lane_dir)?;
-        fs.unlink(&self.changes_path())?;
-        fs.remove_dir(&blobs)
+        sync_dir(fs, &self.lane_dir)?;
+        gone(fs.unlink(&self.changes_path()))?;
+        Ok(gone(fs.remove_dir(&blobs))?)
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -291,11 +301,11 @@ impl Segment {
     }
 }
 
-impl From<AppendError> for io::Error {
-    fn from(error: AppendError) -> io::Error {
-        match error {
-            AppendError::Undone(e) | AppendError::Stuck(e) => e,
-        }
+/// What is gone already need not be removed.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -303,10 +313,10 @@ impl From<AppendError> for io::Error {
 pub(super) fn clear_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     loop {
         let mut names = Vec::new();
-        fs.read_dir(dir, &mut |entry| {
+        gone(fs.read_dir(dir, &mut |entry| {
             names.push(entry.name);
             names.len() < 256
-        })?;
+        }))?;
         if names.is_empty() {
             return Ok(());
         }

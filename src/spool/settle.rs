@@ -1,13 +1,14 @@
-//! What becomes of entries: delivered, refused, refused for good, dropped.
+//! What becomes of entries: refused, refused for good, dropped; and lanes that
+//! are made, paused and looked up.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 
 use super::core::Core;
-use super::frame;
 use super::lane::{Lane, PAUSED, is_name};
-use super::ledger::{Proof, Receipt, SETTLE_BATCH};
+use super::leave::{Settlement, write_changes};
+use super::ledger::Proof;
+use super::log::sync_dir;
+use super::open::lane_dirs;
 use super::record::Change;
 use super::segment::{Segment, State};
 use super::{EntryId, Spool, SpoolError};
@@ -17,123 +18,7 @@ const LOADED_MAX: usize = 32;
 /// The longest error text that is kept, in bytes.
 const ERROR_MAX: usize = 512;
 
-/// An entry leaves the spool.
-#[derive(Clone, Debug)]
-pub struct Settlement {
-    /// The entry.
-    pub id: EntryId,
-    /// What the ledger is to say.
-    pub receipt: Receipt,
-    /// Where its bytes go, on the spool's filesystem and in a directory that
-    /// exists; `None` removes them.
-    pub archive: Option<PathBuf>,
-}
-
 impl Spool {
-    /// Lets entries go: their receipts are made durable, then their bytes are
-    /// removed or archived. An entry that is no longer there (evicted while
-    /// it was uploaded) has its receipt entered all the same.
-    ///
-    /// # Errors
-    /// What the disk says. Receipts that were made durable count at the next
-    /// start even so.
-    pub fn settle(&mut self, settlements: &[Settlement]) -> Result<(), SpoolError> {
-        for batch in settlements.chunks(SETTLE_BATCH) {
-            self.enter(batch.iter().map(|s| &s.receipt))?;
-            self.archive(batch);
-            let mut changes: BTreeMap<(u16, u32), Vec<u16>> = BTreeMap::new();
-            for s in batch {
-                changes
-                    .entry((s.id.lane, s.id.segment))
-                    .or_default()
-                    .push(s.id.index);
-            }
-            for ((lane, segment), indices) in changes {
-                self.settle_in(lane, segment, &indices)?;
-            }
-        }
-        self.unload();
-        Ok(())
-    }
-
-    /// Enters receipts into the ledger, durably.
-    pub(super) fn enter<'a>(
-        &mut self,
-        receipts: impl Iterator<Item = &'a Receipt>,
-    ) -> Result<(), SpoolError> {
-        self.core.check_writable()?;
-        let path = self.core.dir.join("ledger");
-        let now = self.core.clock.wall();
-        let sane = self
-            .clock_floor()
-            .is_some_and(|floor| floor <= now)
-            .then_some(now);
-        self.ledger
-            .rotate(&*self.core.fs, sane)
-            .map_err(SpoolError::io("rotate the ledger in", &path))?;
-        let entered = self.ledger.append(receipts);
-        self.core.appended(entered, &path)
-    }
-
-    fn archive(&mut self, batch: &[Settlement]) {
-        for s in batch {
-            let Some(to) = &s.archive else { continue };
-            let Some((_, segment)) = self.locate(s.id) else {
-                continue;
-            };
-            let blob = segment.blob_path(s.id.index);
-            if let Err(e) = self.core.fs.rename(&blob, to) {
-                log::warn!("cannot archive {}: {e}; it is removed", to.display());
-            }
-        }
-    }
-
-    fn settle_in(&mut self, lane: u16, no: u32, indices: &[u16]) -> Result<(), SpoolError> {
-        let Some((core, lane)) = self.parts_of(lane) else {
-            return Ok(());
-        };
-        let Some(segment) = lane.segments.get_mut(&no) else {
-            return Ok(());
-        };
-        core.load(lane.no, segment)?;
-        let mut changes = Vec::new();
-        let mut gone = Vec::new();
-        for &at in indices {
-            let Some(index) = segment.index.as_ref() else {
-                break;
-            };
-            let state = index.state(at);
-            if matches!(state, State::Waiting | State::Dead)
-                && !gone.iter().any(|g: &(u16, _, _)| g.0 == at)
-            {
-                // An unreadable record does not keep a delivered entry here.
-                let size = index.add_of(at).map_or(0, |add| add.size);
-                changes.push(Change::Settled { index: at, size });
-                gone.push((at, state, size));
-            }
-        }
-        write_changes(core, segment, &changes)?;
-        for (at, state, size) in gone {
-            match state {
-                State::Dead => segment.dead.take(size),
-                _ => segment.waiting.take(size),
-            }
-            if let Some(index) = segment.index.as_mut() {
-                index.set(at, State::Gone, None);
-                index.notes.remove(&at);
-            }
-            let blob = segment.blob_path(at);
-            match core.fs.unlink(&blob) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    // The next start removes it.
-                    log::warn!("cannot remove {}: {e}", blob.display());
-                }
-                _ => {}
-            }
-        }
-        lane.delete_finished(core)
-    }
-
     /// Records that the server refused an entry; for good, if `dead`.
     ///
     /// # Errors
@@ -177,11 +62,7 @@ impl Spool {
     pub fn drop_entry(&mut self, id: EntryId) -> Result<(), SpoolError> {
         let entry = self.entry(id)?;
         let receipt = entry.receipt(self.core.clock.wall().0, Proof::Dropped);
-        self.settle(&[Settlement {
-            id,
-            receipt,
-            archive: None,
-        }])
+        self.settle(&[Settlement { id, receipt }])
     }
 
     /// Writes one change of an entry that is in state `from`, durably.
@@ -196,7 +77,8 @@ impl Spool {
         if id.tag != self.core.tag {
             return Err(unknown());
         }
-        let (core, lane) = self.parts_of(id.lane).ok_or_else(unknown)?;
+        let lane = self.lanes.values_mut().find(|lane| lane.no == id.lane);
+        let (core, lane) = (&mut self.core, lane.ok_or_else(unknown)?);
         let segment = lane.segments.get_mut(&id.segment).ok_or_else(unknown)?;
         let index = core.load(lane.no, segment)?;
         if index.state(id.index) != from {
@@ -206,7 +88,7 @@ impl Spool {
         let path = segment.log_path();
         let (size, attempts) = read.map_err(SpoolError::io("read", &path))?;
         let change = make(id.index, size, attempts);
-        let at = write_changes(core, segment, std::slice::from_ref(&change))?;
+        let at = write_changes(core, lane.no, segment, std::slice::from_ref(&change))?;
         let Some(index) = segment.index.as_mut() else {
             return Ok(());
         };
@@ -250,7 +132,8 @@ impl Spool {
             }
             _ => {}
         }
-        core.synced(core.fs.clone().sync_dir(&lane.dir), &path)?;
+        let synced = sync_dir(&*core.fs, &lane.dir);
+        core.written(synced, "flush", &path)?;
         lane.paused = paused;
         Ok(())
     }
@@ -260,13 +143,17 @@ impl Spool {
         if self.lanes.contains_key(name) {
             return Ok(());
         }
-        let last = self.lanes.values().map(|lane| lane.no).max();
-        let no = last.map_or(Some(0), |no: u16| no.checked_add(1));
+        // On the disk, because an attempt may have come only so far.
+        let there = lane_dirs(&self.core)?;
+        let same = there.iter().find(|lane| lane.1 == name).map(|lane| lane.0);
+        let last = there.iter().map(|lane| lane.0).max();
+        let next = last.map_or(Some(0), |no: u16| no.checked_add(1));
+        let no = same.or(next);
         let bad = || SpoolError::BadLane(name.to_owned());
         let no = no.filter(|_| is_name(name)).ok_or_else(bad)?;
         let lanes = self.core.dir.join("lanes");
-        let lane = Lane::create(&*self.core.fs, &lanes, no, name)
-            .map_err(SpoolError::io("make a lane in", &lanes))?;
+        let lane = Lane::create(&*self.core.fs, &lanes, no, name);
+        let lane = self.core.written(lane, "make a lane in", &lanes)?;
         self.lanes.insert(name.to_owned(), lane);
         self.open_seen(name)
     }
@@ -276,11 +163,6 @@ impl Spool {
             Some(lane) => Ok((&mut self.core, lane)),
             None => Err(SpoolError::UnknownLane(lane.to_owned())),
         }
-    }
-
-    fn parts_of(&mut self, no: u16) -> Option<(&mut Core, &mut Lane)> {
-        let lane = self.lanes.values_mut().find(|lane| lane.no == no)?;
-        Some((&mut self.core, lane))
     }
 
     pub(super) fn locate(&self, id: EntryId) -> Option<(&str, &Segment)> {
@@ -302,30 +184,12 @@ impl Spool {
                 .lanes
                 .values_mut()
                 .flat_map(|lane| lane.segments.values_mut().map(|s| (lane.no, s)))
-                .filter(|(no, s)| s.index.is_some() && !tails.contains(&(*no, s.no)))
+                .filter(|(_, s)| s.index.as_ref().is_some_and(|i| !i.owes()))
+                .filter(|(no, s)| !tails.contains(&(*no, s.no)))
                 .min_by_key(|(_, s)| s.used);
             let Some((_, segment)) = oldest else { return };
             segment.index = None;
             count -= 1;
         }
     }
-}
-
-/// Appends changes and makes them durable; gives where the first one stands.
-fn write_changes(
-    core: &mut Core,
-    segment: &mut Segment,
-    changes: &[Change],
-) -> Result<u64, SpoolError> {
-    let path = segment.changes_path();
-    let mut bytes = Vec::new();
-    for change in changes {
-        frame::encode(change, &mut bytes).map_err(SpoolError::io("write to", &path))?;
-    }
-    let Some(index) = segment.index.as_mut().filter(|_| !bytes.is_empty()) else {
-        return Ok(0);
-    };
-    let at = core.appended(index.changes.append(&bytes), &path)?;
-    core.synced(index.changes.sync(), &path)?;
-    Ok(at)
 }

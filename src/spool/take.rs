@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{Create, Fs, Kind, Meta};
+use crate::sys::{Create, File, Fs, Kind, Meta};
 
 use super::error::TakeError;
 use super::frame;
+use super::log::{flushed, sync_dir};
 use super::record::{Add, Origin, Record};
 use super::segment::State;
 use super::{EntryId, Spool, SpoolError};
@@ -86,14 +87,36 @@ impl Spool {
         self.core.check_writable()?;
         self.make_lane(lane)?;
         let admitted = self.admit(lane, batch, answers)?;
-        let mut coming = self.bring_in(lane, batch, &admitted, answers)?;
+        let coming = self.bring_in(lane, batch, &admitted, answers)?;
         if coming.is_empty() {
             return Ok(());
         }
-        self.flush_contents(&coming, answers)?;
-        coming.retain(|c| answers.get(c.at).is_some_and(Option::is_none));
-        self.record_intents(lane, &coming)?;
+        let flushed = self.flush_contents(lane, &coming, answers);
+        let whole = |c: &Incoming<'_>| answers.get(c.at).is_some_and(Option::is_none);
+        let (coming, failed): (Vec<_>, Vec<_>) = coming.into_iter().partition(whole);
+        self.remove_parts(lane, &failed);
+        if coming.is_empty() {
+            return flushed;
+        }
+        let recorded = flushed.and_then(|()| self.record_intents(lane, &coming));
+        if recorded.is_err() {
+            // On a full disk above all, they must not stay.
+            self.remove_parts(lane, &coming);
+        }
+        recorded?;
         self.fulfil(lane, &coming, answers)
+    }
+
+    /// Removes copies that do not become entries. One that stays is overwritten
+    /// by the next copy, or removed by the next start.
+    fn remove_parts(&mut self, lane: &str, coming: &[Incoming<'_>]) {
+        let Ok((core, lane)) = self.parts(lane) else {
+            return;
+        };
+        let Ok(tail) = lane.current(core) else { return };
+        for c in coming.iter().filter(|c| c.origin != Origin::Renamed) {
+            let _best_effort = core.fs.unlink(&tail.part_path(c.index));
+        }
     }
 
     /// Checks each file, and copies those that cannot be renamed.
@@ -115,13 +138,15 @@ impl Spool {
             };
             let origin = match taking.how {
                 How::Copy => Origin::Copied,
-                How::Move if taking.expect.dev == dev => Origin::Renamed,
+                How::Move if taking.expect.dev == dev && core.trusts(&taking.expect) => {
+                    Origin::Renamed
+                }
                 How::Move => Origin::Moved,
             };
             let slot = u16::try_from(index).unwrap_or(u16::MAX);
             let brought = match origin {
                 Origin::Renamed => Ok(()),
-                _ => copy(&*core.fs, taking, &tail.part_path(slot)),
+                _ => copy(&*core.fs, taking, &tail.part_path(slot)).map(drop),
             };
             match brought {
                 Ok(()) => {
@@ -142,23 +167,33 @@ impl Spool {
     /// Makes all contents durable: file by file for a few, in one go for many.
     fn flush_contents(
         &mut self,
+        lane: &str,
         coming: &[Incoming<'_>],
         answers: &mut [Option<Result<EntryId, TakeError>>],
     ) -> Result<(), SpoolError> {
-        let fs = self.core.fs.clone();
-        let renamed = |c: &&Incoming| c.origin == Origin::Renamed;
-        if coming.iter().filter(renamed).count() <= FLUSH_EACH_MAX {
-            for c in coming.iter().filter(renamed) {
-                if let Err(e) = fs.open(&c.taking.source).and_then(|file| file.sync()) {
-                    answer(answers, c.at, Err(TakeError::source_error(e)));
-                }
-            }
-            return Ok(());
+        if coming.len() > FLUSH_EACH_MAX {
+            // A flush of this filesystem that fails concerns the spool as well.
+            let dir = self.core.dir.clone();
+            let done = flushed(self.core.fs.sync_fs(&dir));
+            return self.core.written(done, "flush", &dir);
         }
-        // A flush of this filesystem that fails concerns the spool as well.
-        let dir = self.core.dir.clone();
-        let done = fs.sync_fs(&dir);
-        self.core.synced(done, &dir)
+        let (core, lane) = self.parts(lane)?;
+        let tail = lane.current(core)?;
+        for c in coming {
+            let part = tail.part_path(c.index);
+            let path = match c.origin {
+                Origin::Renamed => &c.taking.source,
+                _ => &part,
+            };
+            if let Err(e) = core.fs.open(path).and_then(|file| file.sync()) {
+                // The source itself is no worse for a copy of it that failed.
+                if c.origin == Origin::Renamed {
+                    core.distrust(&c.taking.expect);
+                }
+                answer(answers, c.at, Err(TakeError::source_error(e)));
+            }
+        }
+        Ok(())
     }
 
     /// Appends the batch to the log, and flushes it.
@@ -173,8 +208,10 @@ impl Spool {
         let done = u16::try_from(index.slots.len()).unwrap_or(u16::MAX);
         let encode = SpoolError::io("write a record to", &path);
         let (bytes, offsets) = intents(coming, done, queued_ns).map_err(encode)?;
-        let base = core.appended(index.log.append(&bytes), &path)?;
-        core.synced(index.log.sync(), &path)?;
+        let base = index.log.append(&bytes);
+        let base = core.written(base, "write to", &path)?;
+        let synced = index.log.sync();
+        core.written(synced, "flush", &path)?;
         tail.oldest_ns = tail.oldest_ns.min(queued_ns);
         for (c, offset) in coming.iter().zip(offsets) {
             // Void until it is fulfilled: nobody may see it yet.
@@ -209,15 +246,12 @@ impl Spool {
                 }
             }
         }
-        if let Some(index) = tail.index.as_mut().filter(|_| !voids.is_empty()) {
-            // Durable with the next flush of the log, before which no batch
-            // can claim that this one is finished.
-            let voided = core.appended(index.log.append(&voids), &log_path);
-            // Half a batch is in place and the log does not say which half:
-            // only a fresh look at the disk can tell.
-            voided.map_err(|error| core.poison(error))?;
+        if let Some(index) = tail.index.as_mut() {
+            // Before the next batch says that this one came to its end.
+            index.log.owe(&voids);
         }
-        core.synced(fs.sync_dir(&blob_dir), &blob_dir)?;
+        let synced = sync_dir(&*fs, &blob_dir);
+        core.written(synced, "flush", &blob_dir)?;
         let_sources_go(&*fs, &there);
         for (c, _) in there {
             if let Some(index) = tail.index.as_mut() {
@@ -291,7 +325,8 @@ fn place(fs: &dyn Fs, c: &Incoming<'_>, part: &Path, blob: &Path) -> Result<bool
     match fs.rename(&c.taking.source, blob) {
         // One device number, and still not one filesystem: a bind mount.
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            copy(fs, c.taking, part)?;
+            let copy = copy(fs, c.taking, part)?;
+            copy.sync().map_err(TakeError::source_error)?;
             fs.rename(part, blob).map_err(TakeError::source_error)?;
             Ok(true)
         }
@@ -322,8 +357,9 @@ fn let_sources_go(fs: &dyn Fs, there: &[(&Incoming<'_>, bool)]) {
     }
 }
 
-/// Copies a source durably to `part`, if it is and stays the file expected.
-fn copy(fs: &dyn Fs, taking: &Taking, part: &Path) -> Result<(), TakeError> {
+/// Copies a source to `part`, if it is and stays the file expected. The copy
+/// is not flushed yet.
+fn copy(fs: &dyn Fs, taking: &Taking, part: &Path) -> Result<Box<dyn File>, TakeError> {
     let from = fs.open(&taking.source).map_err(TakeError::source_error)?;
     let copied = (|| {
         let to = fs.create(part, Create::Keep)?;
@@ -338,11 +374,12 @@ fn copy(fs: &dyn Fs, taking: &Taking, part: &Path) -> Result<(), TakeError> {
             to.write_at(chunk.get(..got).unwrap_or_default(), at)?;
             at += got as u64;
         }
-        to.sync()?;
-        Ok((at, from.meta()?))
+        Ok((at, from.meta()?, to))
     })();
     let checked = match copied {
-        Ok((size, meta)) if size == taking.expect.size && is_same(&meta, &taking.expect) => Ok(()),
+        Ok((size, meta, to)) if size == taking.expect.size && is_same(&meta, &taking.expect) => {
+            Ok(to)
+        }
         Ok(_) => Err(TakeError::Changed),
         Err(e) => Err(TakeError::source_error(e)),
     };

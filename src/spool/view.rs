@@ -1,5 +1,7 @@
 //! Looking into the spool.
 
+use std::cell::Cell;
+
 use crate::sys::{File, Wall};
 
 use super::ledger::{Proof, Receipt};
@@ -209,9 +211,20 @@ impl Spool {
         each: &mut dyn FnMut(&Receipt) -> bool,
     ) -> Result<(), SpoolError> {
         let from = since.map_or(i64::MIN, |since| since.0);
+        let go_on = Cell::new(true);
+        let mut each = |r: &Receipt| {
+            go_on.set(r.time_ns < from || each(r));
+            go_on.get()
+        };
         self.ledger
-            .history(&*self.core.fs, &mut |r| r.time_ns < from || each(r))
-            .map_err(SpoolError::io("read", &self.core.dir.join("ledger")))
+            .history(&*self.core.fs, &mut each)
+            .map_err(SpoolError::io("read", &self.core.dir.join("ledger")))?;
+        if go_on.get() {
+            self.reserve
+                .each(&mut |r| r.id.is_some_and(|id| self.entered.contains(&id)) || each(r))
+                .map_err(SpoolError::io("read", &self.core.dir.join("reserve")))?;
+        }
+        Ok(())
     }
 
     pub(super) fn visit(

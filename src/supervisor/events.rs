@@ -97,9 +97,9 @@ pub enum Event {
     Paused(LaneId),
     /// The user resumed it.
     Resumed(LaneId),
-    /// The user wants everything tried now: waits are over, except after refused
-    /// logins.
-    Flushed,
+    /// The user wants a lane sent now, whatever its schedule says: the waits of
+    /// its servers are over too, except after refused logins.
+    Flushed(LaneId),
     /// The agent ends: nothing new is begun.
     Stopping,
 }

@@ -39,7 +39,8 @@ pub enum Verdict {
 /// go first. It becomes a dead letter only if the lane has delivered another
 /// entry since the first refusal: that is the proof that the entry is at fault.
 /// Without such proof several refusals in a row are the lane's fault, and the lane
-/// rests.
+/// rests. When the proof comes after the last refusal that is allowed, the entry has
+/// one more try at once.
 #[derive(Clone, Debug)]
 pub(super) struct LaneHealth {
     retry: RetryOptions,
@@ -58,6 +59,8 @@ struct Suspect {
     held_until: Mono,
     /// Sessions that broke over it without any progress.
     breaks: u32,
+    /// It was refused as often as is allowed; only the proof was missing.
+    spent: bool,
 }
 
 /// Refused entries that are remembered; beyond that the one that is due first is
@@ -100,6 +103,7 @@ impl LaneHealth {
             deliveries_before,
             held_until: now.after(wait),
             breaks: 0,
+            spent: refusals >= allowed,
         });
         if !proved {
             self.unproved_in_row = self.unproved_in_row.saturating_add(1);
@@ -134,16 +138,24 @@ impl LaneHealth {
             deliveries_before: known.map_or(self.deliveries, |known| known.deliveries_before),
             held_until,
             breaks,
+            spent: false,
         });
     }
 
-    /// An entry was delivered: the lane is well.
-    pub(super) fn delivered(&mut self, key: u64) {
+    /// An entry was delivered: the lane is well. Whether another entry may be tried
+    /// now that was held back.
+    pub(super) fn delivered(&mut self, key: u64) -> bool {
         self.forget(key);
+        let mut freed = false;
+        for suspect in self.suspects.iter_mut().filter(|suspect| suspect.spent) {
+            suspect.held_until = Mono::default();
+            freed = true;
+        }
         self.deliveries = self.deliveries.saturating_add(1);
         self.unproved_in_row = 0;
         self.resting_until = None;
         self.backoff.succeeded();
+        freed
     }
 
     /// Tries everything again at once.
@@ -236,6 +248,16 @@ mod tests {
         let later = lane.resting_until().unwrap();
         assert!(lane.allows(0, later));
         assert!(!lane.allows(1, later), "one entry finds out");
+    }
+
+    #[test]
+    fn an_entry_whose_proof_comes_late_is_tried_once_more_at_once() {
+        let mut lane = lane();
+        assert_eq!(refuse(&mut lane, 1, 3), Verdict::Refused);
+        assert!(lane.holds(1, NOW));
+        assert!(lane.delivered(2));
+        assert!(!lane.holds(1, NOW));
+        assert_eq!(refuse(&mut lane, 1, 4), Verdict::Dead);
     }
 
     #[test]

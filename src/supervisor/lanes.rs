@@ -42,8 +42,10 @@ pub enum LaneWaits {
     Paused,
     /// Its schedule.
     Schedule(Waiting),
-    /// Its rest after refusals.
+    /// Its rest, because the server refuses whatever it sends.
     Refused,
+    /// The rest of those of its entries that were refused; it has no others.
+    Held,
 }
 
 /// A lane as `status` shows it.
@@ -72,6 +74,8 @@ pub(super) struct Lane {
     pub(super) pass: u64,
     /// Every entry on hand is held back until then.
     pub(super) all_held_until: Option<Mono>,
+    /// The user wants it sent whatever the schedule says, until it is empty.
+    flushed: bool,
     gate: Gate,
     decision: Decision,
     decide_again: Option<Mono>,
@@ -94,6 +98,7 @@ impl Lane {
             health: LaneHealth::new(retry),
             pass: 0,
             all_held_until: None,
+            flushed: false,
             gate: Gate::new(started),
             decision: Decision::Open { until: None },
             decide_again: Some(started),
@@ -115,7 +120,20 @@ impl Lane {
         if self.waiting == 0 && self.in_flight == 0 {
             self.gate.drain();
             self.all_held_until = None;
+            self.flushed = false;
         }
+    }
+
+    /// Sends everything that waits, whatever the schedule and the refusals say.
+    pub(super) fn flush(&mut self) {
+        self.health.flush();
+        self.all_held_until = None;
+        self.flushed = self.waiting > 0;
+    }
+
+    /// Goes on with what is known of the lane's health.
+    pub(super) fn recall(&mut self, health: LaneHealth) {
+        self.health = health;
     }
 
     /// Brings the schedule's decision up to date. `budget` is what the day's budget
@@ -133,8 +151,7 @@ impl Lane {
     pub(super) fn is_ready(&self, now: Mono) -> bool {
         self.waiting > 0
             && !self.paused
-            && self.decision.is_open()
-            && self.budget.is_open()
+            && (self.flushed || self.decision.is_open() && self.budget.is_open())
             && self.health.allows(self.in_flight, now)
             && self.all_held_until.is_none_or(|until| until <= now)
     }
@@ -191,10 +208,12 @@ impl Lane {
         let (waits, next_try) = match (decision, self.health.resting_until()) {
             _ if self.paused => (LaneWaits::Paused, None),
             _ if self.waiting == 0 => (LaneWaits::Nothing, None),
-            (Decision::Closed { opens, why }, _) => (LaneWaits::Schedule(why), opens),
+            (Decision::Closed { opens, why }, _) if !self.flushed => {
+                (LaneWaits::Schedule(why), opens)
+            }
             (_, Some(until)) if until > now => (LaneWaits::Refused, Some(until)),
             _ => match self.all_held_until {
-                Some(until) if until > now => (LaneWaits::Refused, Some(until)),
+                Some(until) if until > now => (LaneWaits::Held, Some(until)),
                 _ => (LaneWaits::Nothing, None),
             },
         };

@@ -17,5 +17,5 @@ pub use events::{
 };
 pub use health::{Fault, Verdict};
 pub use lanes::{LaneRules, LaneView, LaneWaits, Order};
-pub use servers::{ServerRules, ServerView};
-pub use state::State;
+pub use servers::{ServerMemory, ServerRules, ServerView};
+pub use state::{LaneMemory, State};

@@ -19,6 +19,8 @@ pub struct ServerRules {
 pub struct ServerView {
     /// Sessions that are open or being opened.
     pub sessions: u8,
+    /// Entries in their hands.
+    pub in_flight: usize,
     /// What is wrong with it, if something is.
     pub trouble: Option<Fault>,
     /// When it is tried again.
@@ -48,6 +50,13 @@ pub(super) struct Server {
     data_faults: u8,
 }
 
+/// What outlives a state: the health of a server.
+#[derive(Clone, Debug)]
+pub struct ServerMemory {
+    backoff: Backoff,
+    trouble: Option<Trouble>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Trouble {
     fault: Fault,
@@ -73,6 +82,19 @@ impl Server {
             trouble: None,
             data_faults: 0,
         }
+    }
+
+    pub(super) fn memory(&self) -> ServerMemory {
+        ServerMemory {
+            backoff: self.backoff.clone(),
+            trouble: self.trouble,
+        }
+    }
+
+    /// What was wrong with TLS is forgotten: the certificates are read anew.
+    pub(super) fn recall(&mut self, memory: ServerMemory) {
+        self.backoff = memory.backoff;
+        self.trouble = memory.trouble.filter(|known| known.fault != Fault::Tls);
     }
 
     /// Something went wrong. What several sessions report at the same time is one
@@ -184,8 +206,9 @@ impl Server {
         self.trouble.map(|trouble| trouble.until)
     }
 
-    pub(super) fn view(&self, now: Mono) -> ServerView {
+    pub(super) fn view(&self, now: Mono, in_flight: usize) -> ServerView {
         ServerView {
+            in_flight,
             sessions: self.open.saturating_add(self.opening),
             trouble: self.trouble.map(|trouble| trouble.fault),
             next_try: self.wakeup().filter(|until| *until > now),

@@ -22,9 +22,9 @@ use std::time::Duration;
 use heapless::Vec as Few;
 
 use super::events::{Action, Assignment, Event, FailedEntry, LaneId, Rules, ServerId, SessionId};
-use super::health::{Fault, Verdict};
+use super::health::{Fault, LaneHealth, Verdict};
 use super::lanes::{Lane, LaneView};
-use super::servers::{Availability, Server, ServerView};
+use super::servers::{Availability, Server, ServerMemory, ServerView};
 use crate::schedule::{Budget, Decision, Moment, Schedule, Spent, Waiting};
 use crate::sys::Mono;
 
@@ -42,6 +42,10 @@ pub struct State {
     stopping: bool,
     polled: Mono,
 }
+
+/// What outlives a state: the refusals of a lane.
+#[derive(Clone, Debug)]
+pub struct LaneMemory(LaneHealth);
 
 #[derive(Clone, Debug)]
 struct Scheduled {
@@ -116,7 +120,7 @@ impl State {
             Event::BytesSent { lane, bytes } => self.charge(lane, bytes, now),
             Event::Paused(lane) => self.set_paused(lane, true),
             Event::Resumed(lane) => self.set_paused(lane, false),
-            Event::Flushed => self.flush(),
+            Event::Flushed(lane) => self.flush(lane),
             Event::Stopping => self.stopping = true,
         }
     }
@@ -169,6 +173,11 @@ impl State {
         self.decide(now);
         if self.stopping {
             return self.close_idle(|_| true);
+        }
+        // First, or a trickle of files to a server that stands in would never let
+        // the first one be asked again.
+        if let Some(server) = self.server_to_probe(now.mono) {
+            return Some(self.open(server));
         }
         if let Some(assignment) = self.assign_idle(now.mono) {
             return Some(Action::Assign(assignment));
@@ -231,7 +240,35 @@ impl State {
     /// A server, for `status`.
     #[must_use]
     pub fn server(&self, server: ServerId, now: Mono) -> Option<ServerView> {
-        Some(self.servers.get(server.0)?.view(now))
+        let in_flight = self.in_flight_to(server);
+        Some(self.servers.get(server.0)?.view(now, in_flight))
+    }
+
+    /// What is known of a lane's refusals, for [`State::recall_lane`].
+    #[must_use]
+    pub fn lane_memory(&self, lane: LaneId) -> Option<LaneMemory> {
+        Some(LaneMemory(self.lanes.get(lane.0)?.health.clone()))
+    }
+
+    /// Goes on with what an earlier state knew of the lane.
+    pub fn recall_lane(&mut self, lane: LaneId, memory: LaneMemory) {
+        if let Some(lane) = self.lanes.get_mut(lane.0) {
+            lane.recall(memory.0);
+        }
+    }
+
+    /// What is known of a server's health, for [`State::recall_server`].
+    #[must_use]
+    pub fn server_memory(&self, server: ServerId) -> Option<ServerMemory> {
+        Some(self.servers.get(server.0)?.memory())
+    }
+
+    /// Goes on with what an earlier state knew of the server: a login that was
+    /// refused is not tried the sooner for it.
+    pub fn recall_server(&mut self, server: ServerId, memory: ServerMemory) {
+        if let Some(server) = self.servers.get_mut(server.0) {
+            server.recall(memory);
+        }
     }
 
     /// What is spent of a schedule's budget, to be kept on disk.
@@ -307,8 +344,10 @@ impl State {
             return;
         };
         if let Some(lane) = self.lanes.get_mut(lane.0) {
+            if lane.health.delivered(key) {
+                lane.all_held_until = None;
+            }
             lane.settle();
-            lane.health.delivered(key);
         }
         if let Some(server) = self.servers.get_mut(server.0) {
             server.delivered();
@@ -341,13 +380,19 @@ impl State {
         }
     }
 
-    fn flush(&mut self) {
-        for lane in &mut self.lanes {
-            lane.health.flush();
-            lane.all_held_until = None;
-        }
-        for server in &mut self.servers {
-            server.flush();
+    fn flush(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(id.0) else {
+            return;
+        };
+        lane.flush();
+        let servers: Vec<ServerId> = match self.lanes.get(id.0) {
+            Some(lane) => self.servers_of(lane).collect(),
+            None => Vec::new(),
+        };
+        for server in servers {
+            if let Some(server) = self.servers.get_mut(server.0) {
+                server.flush();
+            }
         }
     }
 
@@ -442,18 +487,28 @@ impl State {
         std::iter::once(main).chain(fallback.iter().copied())
     }
 
+    /// A server that was away, may be back, and stands before the one that takes a
+    /// lane's entries now.
+    fn server_to_probe(&self, now: Mono) -> Option<ServerId> {
+        self.lanes
+            .iter()
+            .filter(|l| l.is_ready(now))
+            .find_map(|lane| {
+                let route = self.route(lane, now);
+                let mut before = self.servers_of(lane).take_while(|id| Some(*id) != route);
+                before.find(|id| {
+                    let server = self.servers.get(id.0);
+                    server.is_some_and(|server| server.may_be_probed(now))
+                })
+            })
+    }
+
     fn server_to_open(&self, now: Mono) -> Option<ServerId> {
         let mut ready: Vec<&Lane> = self.lanes.iter().filter(|l| l.is_ready(now)).collect();
         ready.sort_unstable_by_key(|lane| lane.turn());
         ready.into_iter().find_map(|lane| {
             let route = self.route(lane, now);
-            // Those before the route are away: is one of them back?
-            let before = self.servers_of(lane).take_while(|id| Some(*id) != route);
-            let probe = before.into_iter().find(|id| {
-                let server = self.servers.get(id.0);
-                server.is_some_and(|server| server.may_be_probed(now))
-            });
-            probe.or_else(|| route.filter(|id| self.needs_session(*id, now)))
+            route.filter(|id| self.needs_session(*id, now))
         })
     }
 

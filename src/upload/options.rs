@@ -98,7 +98,7 @@ pub enum IfGone {
 
 /// A destination and how to deal with it. The supervisor's matters (how many
 /// sessions, which fallback) are not here.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// The name in the configuration, for messages.
     pub name: String,

@@ -77,9 +77,9 @@ pub struct Profile {
     pub resuming: Resuming,
     /// Data connections must resume the control connection's TLS session.
     pub reuse_required: bool,
-    /// It demands reuse and hands out no new TLS 1.3 tickets for it, so that
-    /// TLS 1.3 serves as many data connections as the control connection got
-    /// tickets.
+    /// It hands out no new TLS 1.3 tickets for those that are spent, so that
+    /// TLS 1.3 can resume as many data connections as the control connection
+    /// got tickets: TLS 1.2 is used, where that is allowed.
     pub tickets_run_out: bool,
     /// `SIZE` is refused in general, not for one file.
     pub no_size: bool,

@@ -1,6 +1,8 @@
 //! What a refused or broken upload teaches, and what to do next.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use super::connect::GRACE;
 use super::deliver::{Entry, Fault, Then, Waiting};
@@ -8,6 +10,7 @@ use super::failure::{Class, Failure, Step};
 use super::profile::Resuming;
 use super::resume::Plan;
 use super::session::{Feeding, Session};
+use super::tls::{Connector, TlsSetup};
 use super::transfer;
 use super::wire::Wire;
 use crate::ftp::command::Command;
@@ -86,9 +89,12 @@ impl Session {
         };
         let mut fresh_link = !clean;
         if let Some(tls13) = reuse_demanded {
+            let connector = self.link.connector.as_ref();
+            let renewed = connector.is_some_and(Connector::tickets_are_renewed);
             self.server.learn(|profile| {
                 profile.reuse_required = true;
-                profile.tickets_run_out |= tls13;
+                // Where they are renewed, one was lost on its way.
+                profile.tickets_run_out |= tls13 && !renewed;
             });
             fresh_link = true;
         } else if self.was_about_resuming(plan, begun, &failure) {
@@ -133,37 +139,58 @@ impl Session {
         self.server.learn(|profile| profile.resuming = left);
     }
 
-    /// Before a data connection that has to resume a session while none is
-    /// left: waits for tickets that are on their way, else logs in anew. The
-    /// rename that waits is sent first.
+    /// Before a data connection for which no TLS 1.3 ticket is left. One may
+    /// still be on its way. A server that renews none is met with TLS 1.2 from
+    /// now on, before it refuses (or at the least makes each connection begin
+    /// anew); where that may not be, and where reuse is demanded, a new control
+    /// connection brings new tickets. The rename that waits is sent first.
     pub(super) async fn spare_tickets(
         &mut self,
         waiting: &mut Option<Waiting>,
         next: &mut Option<Entry>,
         feed: &Feeding<'_>,
     ) -> Result<(), Failure> {
-        let none_left = |session: &Session| {
-            session
-                .link
-                .connector
-                .as_ref()
-                .is_some_and(|c| c.resumable() == 0)
+        let Some(connector) = self.link.connector.clone() else {
+            return Ok(());
         };
-        if !self.server.profile.borrow().reuse_required || !none_left(self) {
+        if !connector.tickets_are_spent() {
             return Ok(());
         }
-        if let Some(wire) = self.lingering.take() {
-            let clock = Arc::clone(&self.sys.clock);
-            let _ended_or_not = timeout(&*clock, GRACE, transfer::drain(&wire)).await;
+        let ended = self.await_ticket(&connector).await;
+        if !connector.tickets_are_spent() {
+            return Ok(());
         }
-        if none_left(self) {
-            self.flush(waiting, feed).await?;
-            if let Some(next) = next {
-                next.asked = None;
+        let allows_tls12 = self.server.tls.as_ref().is_some_and(TlsSetup::allows_tls12);
+        let renews_none = ended && !connector.tickets_are_renewed();
+        if renews_none && allows_tls12 {
+            self.server.learn(|profile| profile.tickets_run_out = true);
+        } else if !self.server.profile.borrow().reuse_required {
+            return Ok(());
+        }
+        self.flush(waiting, feed).await?;
+        if let Some(next) = next {
+            next.asked = None;
+        }
+        self.reopen().await
+    }
+
+    /// Reads the last data connection until a ticket comes; whether it ended
+    /// without one.
+    async fn await_ticket(&mut self, connector: &Connector) -> bool {
+        let Some(wire) = self.lingering.take() else {
+            return false;
+        };
+        let mut draining = pin!(transfer::drain(&wire));
+        let reading = poll_fn(|context| {
+            let ended = draining.as_mut().poll(context).is_ready();
+            match connector.tickets_are_spent() {
+                false => Poll::Ready(false),
+                true if ended => Poll::Ready(true),
+                true => Poll::Pending,
             }
-            self.reopen().await?;
-        }
-        Ok(())
+        });
+        let clock = self.sys.clock.clone();
+        timeout(&*clock, GRACE, reading).await.unwrap_or(false)
     }
 
     /// Whether the directory of a file is known to exist, or to be past making.

@@ -126,10 +126,14 @@ impl Connector {
         self.inner.connect(self.name.clone(), tcp).await
     }
 
-    /// Sessions left to resume: unspent TLS 1.3 tickets, or without end with
-    /// TLS 1.2.
-    pub(super) fn resumable(&self) -> usize {
-        self.tickets.resumable()
+    /// Whether the server gave TLS 1.3 tickets and all of them are spent.
+    pub(super) fn tickets_are_spent(&self) -> bool {
+        self.tickets.are_spent()
+    }
+
+    /// Whether it gives new ones for those that are spent.
+    pub(super) fn tickets_are_renewed(&self) -> bool {
+        self.tickets.are_renewed()
     }
 }
 

@@ -1,23 +1,41 @@
 //! Looks at files and collects the finished ones. Blocks: it runs on the pool.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::sys::{Clock, Fs, Kind, Meta, Mono, Sys, Writers};
+use crate::sys::{Clock, Fs, Kind, Meta, Sys, Writers};
 
 use super::rules::{Rules, dir, is_unsafe, join, name, parents};
+use super::said::Said;
 use super::settle::{Beside, Now, Settling, Sign, Verdict};
 use super::{BATCH_MAX, OptionsError, Ready, Take, WatchOptions};
 
-/// Tells whether this version of a file (path below the watched directory) was
-/// taken before; asked with [`Take::Copy`], on a thread of the pool.
-pub type AlreadyTaken = Arc<dyn Fn(&[u8], &Meta) -> bool + Send + Sync>;
+/// What was taken before; asked with [`Take::Copy`], on a thread of the pool.
+pub trait TakenBefore: Send + Sync {
+    /// Whether this version of a file (path below the watched directory) was.
+    fn contains(&self, path: &[u8], meta: &Meta) -> bool;
+
+    /// A scan of the whole tree begins: [`TakenBefore::contains`] is going to be
+    /// asked about every file that there is.
+    fn begin_scan(&self) {}
+
+    /// It saw everything: what it did not ask about is gone. Not called after a
+    /// scan that was broken off or that could not read something.
+    fn end_scan(&self) {}
+}
+
+/// Nothing was.
+impl TakenBefore for () {
+    fn contains(&self, _path: &[u8], _meta: &Meta) -> bool {
+        false
+    }
+}
+
+/// What was taken before, shared.
+pub type AlreadyTaken = Arc<dyn TakenBefore>;
 
 /// What a look at a path brought, besides finished files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +54,7 @@ pub(super) struct Finder {
     watch: String,
     take: Take,
     already_taken: AlreadyTaken,
-    refusals: Refusals,
+    refusals: Said,
     /// The watch's rules.
     pub(super) rules: Rules,
     /// The files that are not finished yet.
@@ -46,6 +64,8 @@ pub(super) struct Finder {
     /// Files that were left because somebody is writing them; for the report of
     /// a single round.
     pub(super) left_open: usize,
+    /// Something that is there could not be looked at by the running scan.
+    pub(super) unseen: bool,
 }
 
 impl Finder {
@@ -61,11 +81,12 @@ impl Finder {
             watch: options.name.clone(),
             take: options.take,
             already_taken,
-            refusals: Refusals::default(),
+            refusals: Said::default(),
             rules: Rules::new(options)?,
             settling: Settling::new(options.ready, options.quiet),
             found: Vec::new(),
             left_open: 0,
+            unseen: false,
         })
     }
 
@@ -171,7 +192,25 @@ impl Finder {
         }
         match self.fs.meta(&self.place(path)) {
             Ok(meta) if meta.kind == Kind::File => self.consider(path, Sign::Seen, &meta),
-            _ => self.settling.forget(path),
+            looked => {
+                self.unseen |= looked.is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
+                self.settling.forget(path);
+            }
+        }
+    }
+
+    /// A scan of the whole tree begins.
+    pub(super) fn begin_scan(&mut self) {
+        self.unseen = false;
+        if self.take == Take::Copy {
+            self.already_taken.begin_scan();
+        }
+    }
+
+    /// A scan of the whole tree came to its end.
+    pub(super) fn end_scan(&mut self) {
+        if self.take == Take::Copy && !self.unseen {
+            self.already_taken.end_scan();
         }
     }
 
@@ -190,7 +229,7 @@ impl Finder {
     }
 
     fn consider(&mut self, path: &[u8], sign: Sign, meta: &Meta) {
-        if self.take == Take::Copy && (self.already_taken)(path, meta) {
+        if self.take == Take::Copy && self.already_taken.contains(path, meta) {
             self.settling.forget(path);
             return;
         }
@@ -244,14 +283,14 @@ impl Finder {
         }
         // Of what is excluded anyway nothing needs to be said.
         let matters = kind == Kind::Dir || self.rules.wants(path);
-        if matters && self.refusals.are_to_say(path, self.clock.mono()) {
+        if matters && self.refusals.is_news(path, self.clock.mono()) {
             let what = if kind == Kind::Dir {
                 "directory"
             } else {
                 "file"
             };
             log::warn!(
-                "watch {}: the {what} {} has a line end or NUL in its name, which FTP cannot \
+                "watch {:?}: the {what} {} has a line end or NUL in its name, which FTP cannot \
                  carry; it is left where it is (rename it to have it delivered)",
                 self.watch,
                 shown(path)
@@ -282,40 +321,4 @@ impl Finder {
 /// A path for a message, with everything in it made visible.
 pub(super) fn shown(path: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(path))
-}
-
-/// What was refused lately, so that it is said once, and not too much at a time.
-#[derive(Default)]
-struct Refusals {
-    said: VecDeque<u64>,
-    said_in_window: usize,
-    window_start: Mono,
-}
-
-impl Refusals {
-    const KEPT: usize = 64;
-    const WINDOW: Duration = Duration::from_secs(600);
-    const PER_WINDOW: usize = 16;
-
-    fn are_to_say(&mut self, path: &[u8], now: Mono) -> bool {
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        let hash = hasher.finish();
-        if self.said.contains(&hash) {
-            return false;
-        }
-        if now.since(self.window_start) >= Refusals::WINDOW {
-            self.window_start = now;
-            self.said_in_window = 0;
-        }
-        if self.said_in_window >= Refusals::PER_WINDOW {
-            return false;
-        }
-        self.said_in_window += 1;
-        if self.said.len() >= Refusals::KEPT {
-            self.said.pop_front();
-        }
-        self.said.push_back(hash);
-        true
-    }
 }

@@ -96,10 +96,17 @@ fn refusal(error: &notify::Error) -> NoHints {
         ErrorKind::PathNotFound => NoHints::Missing,
         ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::NotFound => NoHints::Missing,
         ErrorKind::MaxFilesWatch => NoHints::Refused(OUT_OF_WATCHES.to_owned()),
+        ErrorKind::Io(e) if e.raw_os_error() == Some(EMFILE) => {
+            NoHints::Refused(OUT_OF_INSTANCES.to_owned())
+        }
         _ => NoHints::Refused(error.to_string()),
     }
 }
 
+/// What inotify_init(2) says beyond its limit of instances for a user.
+const EMFILE: i32 = rustix::io::Errno::MFILE.raw_os_error();
+const OUT_OF_INSTANCES: &str = "this user may have no more inotify instances \
+     (raise fs.inotify.max_user_instances)";
 const OUT_OF_WATCHES: &str = "the kernel is out of inotify watches \
      (raise fs.inotify.max_user_watches)";
 

@@ -28,17 +28,19 @@ mod marker;
 mod once;
 mod rules;
 mod run;
+mod said;
 mod scan;
 mod settle;
 mod stretch;
 
-pub use find::AlreadyTaken;
+pub use find::{AlreadyTaken, TakenBefore};
 pub use hints::{Hint, HintSource, Hints, NoHints};
 pub use inotify::Inotify;
 pub use marker::MarkerError;
 pub use once::{OnceError, OnceReport, scan_once};
 pub use rules::OptionsError;
 pub use run::{Control, Watcher};
+pub use said::Said;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -140,13 +140,13 @@ impl Watcher {
 
     fn say_back(&self) {
         let WatchOptions { name, dir, .. } = &self.options;
-        log::info!("watch {name}: {} is back", dir.display());
+        log::info!("watch {name:?}: {} is back", dir.display());
     }
 
     fn say_missing(&self, reason: &io::Error) {
         let WatchOptions { name, dir, .. } = &self.options;
         log::warn!(
-            "watch {name}: {} cannot be read: {reason}; looking every {} s until it can",
+            "watch {name:?}: {} cannot be read: {reason}; looking every {} s until it can",
             dir.display(),
             POLL_EVERY.as_secs()
         );

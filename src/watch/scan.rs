@@ -18,6 +18,9 @@ const STEP_NAMES: usize = 1024;
 /// A scan under way. Its memory is one open directory per level.
 pub(super) struct Scan {
     open: Vec<(Vec<u8>, Box<dyn Dir>)>,
+    /// Of the whole tree.
+    whole: bool,
+    begun: bool,
 }
 
 /// Where a step left the scan.
@@ -36,12 +39,17 @@ impl Scan {
     pub(super) fn start(finder: &Finder, dir: Vec<u8>) -> io::Result<Scan> {
         let opened = finder.fs().open_dir(&finder.place(&dir))?;
         Ok(Scan {
+            whole: dir.is_empty(),
             open: vec![(dir, opened)],
+            begun: false,
         })
     }
 
     /// Goes on until the batch or the step is full.
     pub(super) fn step(&mut self, finder: &mut Finder) -> Step {
+        if self.whole && !std::mem::replace(&mut self.begun, true) {
+            finder.begin_scan();
+        }
         for _ in 0..STEP_NAMES {
             if finder.is_full() {
                 return Step::More;
@@ -50,6 +58,9 @@ impl Scan {
                 return Step::Held;
             }
             let Some((dir, opened)) = self.open.last_mut() else {
+                if self.whole {
+                    finder.end_scan();
+                }
                 return Step::End;
             };
             match opened.next_entry() {
@@ -61,7 +72,8 @@ impl Scan {
                     self.open.pop();
                 }
                 Err(e) => {
-                    log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(dir));
+                    log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(dir));
+                    finder.unseen = true;
                     self.open.pop();
                 }
             }
@@ -72,6 +84,9 @@ impl Scan {
     fn handle_entry(&mut self, finder: &mut Finder, path: Vec<u8>, entry: &DirEntry) {
         let kind = entry.kind.or_else(|| {
             let meta = finder.fs().meta(&finder.place(&path));
+            finder.unseen |= meta
+                .as_ref()
+                .is_err_and(|e| e.kind() != io::ErrorKind::NotFound);
             meta.ok().map(|meta| meta.kind)
         });
         match kind {
@@ -81,10 +96,11 @@ impl Scan {
         }
     }
 
-    fn enter(&mut self, finder: &Finder, dir: Vec<u8>) {
+    fn enter(&mut self, finder: &mut Finder, dir: Vec<u8>) {
         if self.open.len() > DEPTH_MAX {
+            finder.unseen = true;
             log::warn!(
-                "watch {}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
+                "watch {:?}: {} is deeper than {DEPTH_MAX} directories; it is not looked into",
                 finder.watch(),
                 shown(&dir)
             );
@@ -93,7 +109,10 @@ impl Scan {
         match finder.fs().open_dir(&finder.place(&dir)) {
             Ok(opened) => self.open.push((dir, opened)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => log::warn!("watch {}: reading {}: {e}", finder.watch(), shown(&dir)),
+            Err(e) => {
+                finder.unseen = true;
+                log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(&dir));
+            }
         }
     }
 }

@@ -186,7 +186,7 @@ impl Stretch {
         while let Some(hint) = next.take().or_else(|| self.hints.as_mut()?.try_next()) {
             match hint {
                 Hint::Rescan => {
-                    log::debug!("watch {}: notices were lost", watcher.options.name);
+                    log::debug!("watch {:?}: notices were lost", watcher.options.name);
                     self.rescan_now();
                 }
                 Hint::Lost(reason) => {
@@ -401,7 +401,7 @@ fn look_all(finder: &mut Finder, hints: Vec<Hint>) -> Vec<Vec<u8>> {
 /// Says that scans find the files, and why.
 pub(super) fn say_polling(options: &WatchOptions, reason: &str) {
     log::warn!(
-        "watch {}: scanning {} every {} s, because {reason}",
+        "watch {:?}: scanning {} every {} s, because {reason}",
         options.name,
         options.dir.display(),
         POLL_EVERY.as_secs()

@@ -68,7 +68,7 @@ fn shown(ready: &Ready) -> String {
 }
 
 fn never_taken() -> AlreadyTaken {
-    Arc::new(|_, _| false)
+    Arc::new(())
 }
 
 /// Runs `test` beside a watcher; `test` gets what the watcher offers.
@@ -245,11 +245,65 @@ fn copies_are_offered_only_until_they_are_taken() {
         take: Take::Copy,
         ..at_once(&world)
     };
-    let taken: AlreadyTaken = Arc::new(|path, _| path == b"taken");
+    let taken = Arc::new(OneTaken::default());
     let (out, offers) = bounded(4);
     let report = smol::block_on(scan_once(&world.sys, &options, taken, out)).unwrap();
     assert_eq!(report.offered, 1);
     assert_eq!(offers.try_recv().unwrap()[0].path, b"new");
+}
+
+/// The file `taken` was taken before; what is asked is written down.
+#[derive(Default)]
+struct OneTaken(std::sync::Mutex<Vec<String>>);
+
+impl TakenBefore for OneTaken {
+    fn contains(&self, path: &[u8], _meta: &Meta) -> bool {
+        let path = String::from_utf8(path.to_vec()).unwrap();
+        let taken = path == "taken";
+        self.0.lock().unwrap().push(path);
+        taken
+    }
+
+    fn begin_scan(&self) {
+        self.0.lock().unwrap().push("begin".to_owned());
+    }
+
+    fn end_scan(&self) {
+        self.0.lock().unwrap().push("end".to_owned());
+    }
+}
+
+#[test]
+fn a_scan_of_the_whole_tree_asks_about_every_copy_between_its_ends() {
+    let world = World::new();
+    world.write("below/taken");
+    world.write("taken");
+    let options = WatchOptions {
+        take: Take::Copy,
+        ..at_once(&world)
+    };
+    let taken = Arc::new(OneTaken::default());
+    let (out, _offers) = bounded(4);
+    smol::block_on(scan_once(&world.sys, &options, taken.clone(), out)).unwrap();
+    let asked = taken.0.lock().unwrap().clone();
+    assert_eq!(asked.first().unwrap(), "begin");
+    assert!(asked.contains(&"taken".to_owned()) && asked.contains(&"below/taken".to_owned()));
+    assert_eq!(asked.iter().filter(|word| *word == "end").count(), 1);
+}
+
+#[test]
+fn a_scan_that_could_not_read_everything_does_not_say_that_it_did() {
+    let world = World::new();
+    let deep = vec!["d"; 40].join("/");
+    world.write(&format!("{deep}/file"));
+    let options = WatchOptions {
+        take: Take::Copy,
+        ..at_once(&world)
+    };
+    let taken = Arc::new(OneTaken::default());
+    let (out, _offers) = bounded(4);
+    smol::block_on(scan_once(&world.sys, &options, taken.clone(), out)).unwrap();
+    assert_eq!(*taken.0.lock().unwrap(), ["begin"]);
 }
 
 #[test]

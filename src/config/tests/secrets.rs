@@ -182,6 +182,7 @@ fn the_template_shows_every_key_with_a_value_that_fits() {
             "client_key",
             "archive",
             "marker has no effect",
+            "listen has no effect: this version",
         ];
         assert!(expected.iter().any(|known| line.contains(known)), "{line}");
     }

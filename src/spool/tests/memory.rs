@@ -3,12 +3,14 @@
 //! Each file has its content as seen and as stored, each directory likewise its
 //! names. A power cut leaves what was stored; what was not is kept or lost, one
 //! by one, as the seed decides. Every call is counted, and the power can be cut
-//! at any of them.
+//! at any of them. A flush can fail as it does on Linux: what it did not write
+//! is seen by everyone and never stored. The disk can be full to the last byte.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -18,7 +20,32 @@ use crate::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
 struct Data {
     now: Vec<u8>,
     stored: Vec<u8>,
+    /// What was written since the last flush, failed or not.
+    dirty: Vec<Range<usize>>,
+    /// The length that is not stored yet.
+    resized: bool,
 }
+
+impl Data {
+    fn store(&mut self) {
+        if std::mem::take(&mut self.resized) {
+            self.stored.resize(self.now.len(), 0);
+        }
+        for range in self.dirty.drain(..) {
+            let end = range.end.min(self.now.len());
+            let start = range.start.min(end);
+            self.stored.resize(self.stored.len().max(end), 0);
+            self.stored[start..end].copy_from_slice(&self.now[start..end]);
+        }
+    }
+
+    fn blocks(&self) -> u64 {
+        self.now.len().div_ceil(BLOCK) as u64
+    }
+}
+
+/// Room is given out in blocks.
+const BLOCK: usize = 4096;
 
 #[derive(Default)]
 struct Disk {
@@ -32,7 +59,10 @@ struct Disk {
     calls: u64,
     cut_at: Option<u64>,
     fail_sync: bool,
+    syncs: u64,
+    fail_sync_at: Option<u64>,
     room: Option<u64>,
+    mount: Option<PathBuf>,
     locked: bool,
 }
 
@@ -74,9 +104,38 @@ impl MemoryFs {
         self.disk().fail_sync = fail;
     }
 
+    /// Lets one flush fail, after so many that succeed.
+    pub(crate) fn fail_sync_after(&self, syncs: u64) {
+        let mut disk = self.disk();
+        disk.fail_sync_at = Some(disk.syncs + syncs + 1);
+    }
+
+    pub(crate) fn syncs(&self) -> u64 {
+        self.disk().syncs
+    }
+
     /// Sets how many bytes are free.
     pub(crate) fn set_room(&self, room: u64) {
         self.disk().room = Some(room);
+    }
+
+    /// Makes a directory another filesystem: nothing is renamed into it.
+    pub(crate) fn mount(&self, path: &str) {
+        self.create_dir(Path::new(path)).unwrap();
+        self.disk().mount = Some(path.into());
+        self.sync_dir(Path::new("/")).unwrap();
+    }
+
+    /// The names in a directory, sorted.
+    pub(crate) fn names(&self, dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        self.read_dir(dir, &mut |entry| {
+            names.push(entry.name.into_string().unwrap());
+            true
+        })
+        .unwrap();
+        names.sort();
+        names
     }
 
     /// The power comes back: what was not stored is lost, or not, by `coin`.
@@ -92,17 +151,21 @@ impl MemoryFs {
         }
         disk.stored = disk.now.clone();
         for data in disk.files.values_mut() {
-            if data.now != data.stored && !coin() {
+            // What a failed flush dropped is not written by anything else.
+            let dropped = data.dirty.is_empty() && !data.resized;
+            if data.now != data.stored && (dropped || !coin()) {
                 // Half of it may have been written.
                 let common = data.stored.len().min(data.now.len());
                 let mut left = data.stored.clone();
-                if coin() && data.now.len() > common {
+                if !dropped && coin() && data.now.len() > common {
                     let extra = (data.now.len() - common) / 2;
                     left.extend_from_slice(&data.now[common..common + extra]);
                 }
                 data.now = left;
             }
             data.stored = data.now.clone();
+            data.dirty.clear();
+            data.resized = false;
         }
     }
 
@@ -131,6 +194,54 @@ impl MemoryFs {
     }
 }
 
+impl Disk {
+    /// A flush begins: whether it fails.
+    fn fails_sync(&mut self) -> bool {
+        self.syncs += 1;
+        self.fail_sync || self.fail_sync_at == Some(self.syncs)
+    }
+
+    /// Takes or gives back the blocks between two numbers of them.
+    fn resize(&mut self, before: u64, after: u64) -> io::Result<()> {
+        let Some(room) = &mut self.room else {
+            return Ok(());
+        };
+        let more = after.saturating_sub(before) * BLOCK as u64;
+        *room = room
+            .checked_sub(more)
+            .ok_or(io::ErrorKind::StorageFull)?
+            .saturating_add(before.saturating_sub(after) * BLOCK as u64);
+        Ok(())
+    }
+
+    /// A file has lost its name.
+    fn free(&mut self, ino: u64) {
+        let blocks = self.files.get(&ino).map_or(0, Data::blocks);
+        self.resize(blocks, 0).unwrap();
+    }
+
+    /// A new name needs room in its directory.
+    fn name(&self) -> io::Result<()> {
+        match self.room {
+            Some(room) if room < BLOCK as u64 => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn set_len(&mut self, ino: u64, len: usize) -> io::Result<()> {
+        let before = self.files[&ino].blocks();
+        self.resize(before, len.div_ceil(BLOCK) as u64)?;
+        let data = self.files.get_mut(&ino).unwrap();
+        data.now.resize(len, 0);
+        data.resized = true;
+        Ok(())
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::other("input/output error")
+}
+
 struct MemoryFile {
     fs: MemoryFs,
     ino: u64,
@@ -156,10 +267,13 @@ impl File for MemoryFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         let mut disk = self.fs.write()?;
-        let now = &mut disk.files.get_mut(&self.ino).unwrap().now;
-        let end = offset as usize + data.len();
-        now.resize(now.len().max(end), 0);
-        now[offset as usize..end].copy_from_slice(data);
+        let (start, end) = (offset as usize, offset as usize + data.len());
+        if end > disk.files[&self.ino].now.len() {
+            disk.set_len(self.ino, end)?;
+        }
+        let file = disk.files.get_mut(&self.ino).unwrap();
+        file.now[start..end].copy_from_slice(data);
+        file.dirty.push(start..end);
         Ok(())
     }
 
@@ -168,24 +282,19 @@ impl File for MemoryFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut disk = self.fs.write()?;
-        disk.files
-            .get_mut(&self.ino)
-            .unwrap()
-            .now
-            .resize(len as usize, 0);
-        Ok(())
+        self.fs.write()?.set_len(self.ino, len as usize)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.fs.write()?;
-        let fail = disk.fail_sync;
+        let fails = disk.fails_sync();
         let data = disk.files.get_mut(&self.ino).unwrap();
-        if fail {
-            data.now = data.stored.clone();
-            return Err(io::Error::other("input/output error"));
+        if fails {
+            data.dirty.clear();
+            data.resized = false;
+            return Err(broken());
         }
-        data.stored = data.now.clone();
+        data.store();
         Ok(())
     }
 }
@@ -228,6 +337,7 @@ impl Fs for MemoryFs {
             })),
             (Err(_), _) => {
                 let mut disk = self.write()?;
+                disk.name()?;
                 disk.next_ino += 1;
                 let ino = disk.next_ino;
                 disk.files.insert(ino, Data::default());
@@ -263,10 +373,16 @@ impl Fs for MemoryFs {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.find(path.parent().unwrap_or(path))
+            .or_else(|e| match path == Path::new("/") {
+                true => Ok(0),
+                false => Err(e),
+            })?;
         let mut disk = self.write()?;
         match disk.now.contains_key(path) {
             true => Err(io::ErrorKind::AlreadyExists.into()),
             false => {
+                disk.name()?;
                 disk.now.insert(path.to_owned(), 0);
                 Ok(())
             }
@@ -275,15 +391,24 @@ impl Fs for MemoryFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let ino = self.find(from)?;
+        self.find(to.parent().unwrap_or(to))?;
         let mut disk = self.write()?;
+        let mount = disk.mount.clone();
+        if mount.is_some_and(|at| from.starts_with(&at) != to.starts_with(&at)) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         disk.now.remove(from);
-        disk.now.insert(to.to_owned(), ino);
+        if let Some(old) = disk.now.insert(to.to_owned(), ino) {
+            disk.free(old);
+        }
         Ok(())
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.find(path)?;
-        self.write()?.now.remove(path);
+        let ino = self.find(path)?;
+        let mut disk = self.write()?;
+        disk.now.remove(path);
+        disk.free(ino);
         Ok(())
     }
 
@@ -293,8 +418,8 @@ impl Fs for MemoryFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.write()?;
-        if disk.fail_sync {
-            return Err(io::Error::other("input/output error"));
+        if disk.fails_sync() {
+            return Err(broken());
         }
         let _ = path;
         disk.stored = disk.now.clone();
@@ -302,12 +427,17 @@ impl Fs for MemoryFs {
     }
 
     fn sync_fs(&self, path: &Path) -> io::Result<()> {
-        self.sync_dir(path)?;
-        self.disk()
-            .files
-            .values_mut()
-            .for_each(|data| data.stored = data.now.clone());
-        Ok(())
+        let synced = self.sync_dir(path);
+        for data in self.disk().files.values_mut() {
+            match synced.is_ok() {
+                true => data.store(),
+                false => {
+                    data.dirty.clear();
+                    data.resized = false;
+                }
+            }
+        }
+        synced
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {

@@ -1,7 +1,10 @@
 //! What the spool promises, over a disk that loses what was not flushed.
 #![allow(clippy::cast_possible_truncation)]
 
+mod archive;
 mod crash;
+mod failures;
+mod full;
 pub(crate) mod memory;
 mod service;
 
@@ -70,9 +73,5 @@ fn waiting(spool: &mut Spool) -> BTreeMap<String, Vec<u8>> {
 
 fn delivered(spool: &mut Spool, id: EntryId) -> Settlement {
     let receipt = spool.entry(id).unwrap().receipt(1, Proof::Hash);
-    Settlement {
-        id,
-        receipt,
-        archive: None,
-    }
+    Settlement { id, receipt }
 }

@@ -205,3 +205,42 @@ fn a_real_disk_takes_and_settles() {
     spool.settle(&[settlement]).unwrap();
     assert!(spool.open_blob(id).is_err());
 }
+
+#[test]
+fn a_note_outlives_a_restart_and_is_replaced_as_a_whole() {
+    let (_, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    assert_eq!(spool.note("budget night"), None);
+    spool.put_note("budget night", b"one").unwrap();
+    spool.put_note("budget night", b"2").unwrap();
+    drop(spool);
+    assert_eq!(open(&sys).unwrap().note("budget night").unwrap(), b"2");
+}
+
+#[test]
+fn each_version_is_copied_once_over_restarts_and_full_segments() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let files: Vec<Taking> = (0..5000)
+        .map(|n| ready(&fs, &format!("f{n}"), How::Copy))
+        .collect();
+    let seen = |spool: &mut Spool, t: &Taking| {
+        let (size, mtime_ns) = (t.expect.size, t.expect.mtime_ns);
+        spool.is_seen("cam", &t.path, size, mtime_ns).unwrap()
+    };
+    for some in files.chunks(1700) {
+        assert!(spool.take("cam", some).iter().all(Result::is_ok));
+        drop(spool);
+        spool = open(&sys).unwrap();
+    }
+    assert!(files.iter().all(|file| seen(&mut spool, file)));
+    spool.begin_scan("cam");
+    assert!(files[1000..].iter().all(|file| seen(&mut spool, file)));
+    spool.end_scan("cam").unwrap();
+    for _ in 0..2 {
+        assert!(files[1000..].iter().all(|file| seen(&mut spool, file)));
+        assert!(!files[..1000].iter().any(|file| seen(&mut spool, file)));
+        drop(spool);
+        spool = open(&sys).unwrap();
+    }
+}

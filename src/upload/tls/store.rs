@@ -18,6 +18,12 @@ struct Held {
     group: Option<NamedGroup>,
     tls12: Option<Tls12ClientSessionValue>,
     tls13: Deque<Tls13ClientSessionValue, TICKETS_MAX>,
+    /// A TLS 1.3 ticket has come.
+    given: bool,
+    /// One has come after one was spent: those of the control connection come
+    /// before, so this was for a data connection.
+    renewed: bool,
+    spent: bool,
 }
 
 impl Tickets {
@@ -29,6 +35,17 @@ impl Tickets {
         } else {
             held.tls13.len()
         }
+    }
+
+    /// Whether there were tickets, and all are spent.
+    pub(super) fn are_spent(&self) -> bool {
+        let held = self.held();
+        held.given && held.tls12.is_none() && held.tls13.is_empty()
+    }
+
+    /// Whether the server makes up for the tickets that are spent.
+    pub(super) fn are_renewed(&self) -> bool {
+        self.held().renewed
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -66,6 +83,8 @@ impl ClientSessionStore for Tickets {
 
     fn insert_tls13_ticket(&self, _server: ServerName<'static>, value: Tls13ClientSessionValue) {
         let mut held = self.held();
+        held.given = true;
+        held.renewed |= held.spent;
         if held.tls13.is_full() {
             held.tls13.pop_front();
         }
@@ -74,7 +93,10 @@ impl ClientSessionStore for Tickets {
 
     fn take_tls13_ticket(&self, _server: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         // The newest: the oldest ones are the first that a server forgets.
-        self.held().tls13.pop_back()
+        let mut held = self.held();
+        let ticket = held.tls13.pop_back();
+        held.spent |= ticket.is_some();
+        ticket
     }
 }
 
