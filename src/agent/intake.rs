@@ -135,18 +135,16 @@ impl Agent {
         let watch = self.lane(lane).map_or("", |setup| &setup.watch.name);
         let mut without_room = self.without_room.borrow_mut();
         match full {
-            Some(error) => {
-                if without_room.insert(lane) {
-                    log::warn!(
-                        "watch {watch:?}: {}; its files are left at the source until there is room",
-                        described(error)
-                    );
-                }
+            Some(error) if without_room.insert(lane) => {
+                log::warn!(
+                    "watch {watch:?}: {}; its files are left at the source until there is room",
+                    described(error)
+                );
             }
             None if took && without_room.remove(&lane) => {
                 log::info!("watch {watch:?}: there is room again");
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 

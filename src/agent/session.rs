@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub(super) struct Shelf {
     pub(super) jobs: RefCell<VecDeque<Fetched>>,
     /// Whether the supervisor has nothing more for the session now.
     dry: Cell<bool>,
+    /// The session's work is over: nothing more is fetched.
+    closed: Cell<bool>,
     /// The session took a job: there is room for another.
     pub(super) room: Signal,
     /// A job was put here, or there is nothing more.
@@ -136,6 +139,7 @@ impl Agent {
         let shelf = Rc::new(Shelf {
             jobs: RefCell::default(),
             dry: Cell::new(false),
+            closed: Cell::new(false),
             room: Signal::new(),
             filled: Signal::new(),
         });
@@ -157,8 +161,9 @@ impl Agent {
                 shelf.room.wake();
             }
         };
-        let filling = async {
-            self.fill(id, order, &shelf).await;
+        let mut filling = pin!(self.fill(id, order, &shelf));
+        let filled = async {
+            filling.as_mut().await;
             std::future::pending().await
         };
         let parked = async {
@@ -167,15 +172,19 @@ impl Agent {
             self.sys.clock.sleep_until(end).await;
             Err(cancelled())
         };
-        let delivered = smol::future::or(delivering, smol::future::or(filling, parked)).await;
+        let delivered = smol::future::or(delivering, smol::future::or(filled, parked)).await;
+        // Dropped amid a fetch, its entry would stay in hand, and never be sent.
+        shelf.closed.set(true);
+        shelf.room.wake();
+        filling.await;
         feed.give_back();
         delivered
     }
 
-    /// Keeps one job on the shelf, for as long as it is polled.
+    /// Keeps one job on the shelf until that is closed.
     async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
         let mut next = Some(order);
-        loop {
+        while !shelf.closed.get() {
             if shelf.jobs.borrow().is_empty() {
                 let pulled = next.take().or_else(|| {
                     let stopping = self.stopping.get();
@@ -198,6 +207,9 @@ impl Agent {
                 shelf.filled.wake();
             }
             shelf.room.wait().await;
+        }
+        if let Some(Assignment { lane, .. }) = next {
+            self.tell(Event::EntryReturned { session: id, lane });
         }
     }
 
