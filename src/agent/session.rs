@@ -82,6 +82,7 @@ impl Agent {
                 lane: order.lane,
             });
         }
+        self.settle_first(id).await;
         let transfer = self.transfers.borrow_mut().remove(&id);
         match ended {
             Ok(()) => self.tell(Event::SessionClosed(id, None)),
@@ -94,6 +95,17 @@ impl Agent {
                 let cut = transfer.and_then(|transfer| transfer.cut);
                 self.server_failed(server, &failure, cut.as_deref());
             }
+        }
+    }
+
+    /// Waits until what the session delivered is noted on disk: closed before,
+    /// its entries would count as waiting for ever.
+    async fn settle_first(&self, id: SessionId) {
+        let limit = self.sys.clock.mono().after(SETTLE_LIMIT);
+        let in_hand = || self.in_hand.borrow().values().any(|session| *session == id);
+        while in_hand() && self.sys.clock.mono() < limit {
+            let soon = self.sys.clock.mono().after(SETTLE_LOOK);
+            self.sys.clock.sleep_until(soon).await;
         }
     }
 
@@ -376,5 +388,9 @@ fn cancelled() -> Failure {
     let step = crate::upload::Step::Store;
     Failure::new(Class::Cancelled, step, "the transfer", "the agent stops")
 }
+
+/// The longest wait for the disk when a session has ended, and how often to look.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+const SETTLE_LOOK: Duration = Duration::from_millis(5);
 
 const GOODBYE: Duration = Duration::from_millis(500);
