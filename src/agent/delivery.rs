@@ -88,9 +88,13 @@ impl LaneFeed {
             seconds,
         };
         say_delivered(&receipt);
-        agent.settling.push(Leaving {
+        // First, so that the settling sees whether more is to come.
+        agent.tell(Event::EntryDelivered {
             session: self.session,
             lane: doing.lane,
+            key: entry.id.place(),
+        });
+        agent.settling.push(Leaving {
             settlement: Settlement {
                 id: entry.id,
                 receipt,

@@ -69,8 +69,9 @@ impl Agent {
         self.finish().await
     }
 
+    /// Whether nothing is left to do, receipts included.
     fn is_drained(&self) -> bool {
-        self.state.borrow().is_drained()
+        self.state.borrow().is_drained() && !self.settling.is_busy()
     }
 
     /// Whether waiting longer is of no use: nobody is connected, and either the

@@ -144,7 +144,7 @@ impl Agent {
             None if took && without_room.remove(&lane) => {
                 log::info!("watch {watch:?}: there is room again");
             }
-            Some(_) | None => {}
+            _ => {}
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The session asks for its next job while the one before is being checked and
 //! cannot wait for the disk then, so one job is always fetched ahead onto a
-//! shelf while it works.
+//! shelf while it works; of small files several, because a flush of the spool
+//! takes as long as many of them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -61,6 +62,19 @@ pub(super) struct Shelf {
     filled: Signal,
 }
 
+impl Shelf {
+    fn wants_more(&self) -> bool {
+        let jobs = self.jobs.borrow();
+        let bytes: u64 = jobs.iter().map(|fetched| fetched.job.size).sum();
+        jobs.is_empty() || jobs.len() < SHELF_FILES && bytes < SHELF_BYTES
+    }
+}
+
+/// Files on a shelf at most.
+const SHELF_FILES: usize = 16;
+/// What stands on a shelf goes before anything more urgent that comes, so all but
+/// the first file must be sent in little time on a slow link too.
+const SHELF_BYTES: u64 = 64 << 10;
 /// After the signal to stop, what is under way has so long to be finished;
 /// then it is parked, and the next start resumes it.
 const STOP_PATIENCE: Duration = Duration::from_millis(2500);
@@ -193,11 +207,12 @@ impl Agent {
         delivered
     }
 
-    /// Keeps one job on the shelf until that is closed.
+    /// Keeps the shelf filled until that is closed.
     async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
         let mut next = Some(order);
         while !shelf.closed.get() {
-            if shelf.jobs.borrow().is_empty() {
+            while shelf.wants_more() && !shelf.closed.get() {
+                self.settling.has_room().await;
                 let pulled = next.take().or_else(|| {
                     let stopping = self.stopping.get();
                     (!stopping)
@@ -206,17 +221,22 @@ impl Agent {
                 });
                 if let Some(assignment) = pulled {
                     match self.fetch(id, assignment).await {
-                        Some(fetched) => shelf.jobs.borrow_mut().push_back(fetched),
+                        Some(fetched) => {
+                            shelf.dry.set(false);
+                            shelf.jobs.borrow_mut().push_back(fetched);
+                        }
                         None => {
                             let lane = assignment.lane;
                             self.tell(Event::NothingToSend { session: id, lane });
                             continue;
                         }
                     }
+                    shelf.filled.wake();
                 } else {
                     shelf.dry.set(true);
+                    shelf.filled.wake();
+                    break;
                 }
-                shelf.filled.wake();
             }
             shelf.room.wait().await;
         }
@@ -254,11 +274,15 @@ impl Agent {
         };
         for most in [1, LOOK_AHEAD] {
             let (name, in_hand) = (name.clone(), self.in_hand.borrow().clone());
+            // The first is opened in the same go: mostly it is the one.
             let look = move |spool: &mut Spool| {
-                spool.window(&name, end, most, &|id| in_hand.contains_key(&id))
+                let window = spool.window(&name, end, most, &|id| in_hand.contains_key(&id))?;
+                let opened = window.first().map(|entry| spool.open_blob(entry.id));
+                Ok((window, opened))
             };
-            let window = match self.spool.with(look).await {
-                Ok(window) => window,
+            let looked: Result<_, SpoolError> = self.spool.with(look).await;
+            let (window, mut opened) = match looked {
+                Ok(looked) => looked,
                 Err(e) => {
                     log::error!("spool: {e}");
                     return None;
@@ -270,17 +294,30 @@ impl Agent {
                 !self.in_hand.borrow().contains_key(&entry.id)
                     && !self.state.borrow().holds(order.lane, entry.id.place(), now)
             };
-            if let Some(entry) = window.into_iter().find(free) {
+            for (place, entry) in window.into_iter().enumerate() {
+                if !free(&entry) {
+                    continue;
+                }
                 self.in_hand.borrow_mut().insert(entry.id, id);
-                return self.open_entry(order.lane, entry).await;
+                let opened = match opened.take().filter(|_| place == 0) {
+                    Some(opened) => opened,
+                    None => {
+                        let id = entry.id;
+                        self.spool.with(move |spool| spool.open_blob(id)).await
+                    }
+                };
+                return self.opened(order.lane, entry, opened).await;
             }
         }
         None
     }
 
-    async fn open_entry(&self, lane: LaneId, entry: Entry) -> Option<(Entry, Arc<dyn File>)> {
-        let id = entry.id;
-        let opened: Result<_, SpoolError> = self.spool.with(move |s| s.open_blob(id)).await;
+    async fn opened(
+        &self,
+        lane: LaneId,
+        entry: Entry,
+        opened: Result<Box<dyn File>, SpoolError>,
+    ) -> Option<(Entry, Arc<dyn File>)> {
         match opened {
             Ok(file) => Some((entry, Arc::from(file))),
             Err(e) => {
@@ -289,7 +326,7 @@ impl Agent {
                     "watch {:?}: {path}: its bytes cannot be read: {e}",
                     entry.lane
                 );
-                self.bury(lane, id, &e.to_string()).await;
+                self.bury(lane, entry.id, &e.to_string()).await;
                 None
             }
         }

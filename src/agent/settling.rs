@@ -1,4 +1,8 @@
 //! Settling: receipts are made durable in batches, then the entries leave.
+//!
+//! A flush costs the disk far more than a receipt does, so while a session is
+//! busy its receipts wait a moment for each other. Nothing is lost by that: the
+//! next start looks at the server before it sends what has no receipt.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -8,22 +12,20 @@ use std::time::Duration;
 use super::Agent;
 use super::signal::Signal;
 use crate::spool::{EntryId, Settlement};
-use crate::supervisor::{Event, LaneId, SessionId};
 
 /// One delivered entry on its way out.
 pub(super) struct Leaving {
-    pub(super) session: SessionId,
-    pub(super) lane: LaneId,
     pub(super) settlement: Settlement,
 }
 
 /// Delivered entries whose receipts are not durable yet. The supervisor counts
-/// them as in flight, a few for each session, so the row stays short.
+/// them as gone; nothing new is fetched while the row is full.
 pub(super) struct Settling {
     row: RefCell<VecDeque<Leaving>>,
     /// Entries that were pushed and are not settled yet.
     pending: Cell<usize>,
     signal: Signal,
+    room: Signal,
 }
 
 impl Settling {
@@ -32,11 +34,24 @@ impl Settling {
             row: RefCell::default(),
             pending: Cell::new(0),
             signal: Signal::new(),
+            room: Signal::new(),
         }
     }
 
     pub(super) fn is_busy(&self) -> bool {
         self.pending.get() > 0
+    }
+
+    /// Ends when there is room for one more.
+    pub(super) async fn has_room(&self) {
+        if self.pending.get() < PENDING_MAX {
+            return;
+        }
+        while self.pending.get() >= PENDING_MAX {
+            self.room.wait().await;
+        }
+        // One wake-up is remembered, and others may wait as well.
+        self.room.wake();
     }
 
     pub(super) fn push(&self, leaving: Leaving) {
@@ -46,6 +61,13 @@ impl Settling {
     }
 }
 
+/// Delivered entries without a receipt, at most. It bounds what the next start
+/// has to ask the server about, and the memory.
+const PENDING_MAX: usize = 128;
+/// So many do not wait for more.
+const BATCH: usize = PENDING_MAX / 2;
+/// How long the first of a batch waits for others.
+const LINGER: Duration = Duration::from_millis(100);
 /// How long a disk that could not take a receipt is left alone.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -53,12 +75,23 @@ impl Agent {
     /// Settles for as long as it is polled.
     pub(super) async fn settle_all(self: Rc<Self>) {
         loop {
+            self.gather().await;
             let batch: Vec<Leaving> = self.settling.row.borrow_mut().drain(..).collect();
-            if batch.is_empty() {
-                self.settling.signal.wait().await;
-                continue;
-            }
             self.settle(batch).await;
+            self.settling.room.wake();
+        }
+    }
+
+    /// Waits for a batch worth a flush; the last entries of a run wait for none.
+    async fn gather(&self) {
+        let settling = &self.settling;
+        while settling.row.borrow().is_empty() {
+            settling.signal.wait().await;
+        }
+        let due = self.sys.clock.mono().after(LINGER);
+        let more_comes = || !self.stopping.get() && !self.state.borrow().is_drained();
+        while settling.row.borrow().len() < BATCH && more_comes() && self.sys.clock.mono() < due {
+            smol::future::or(settling.signal.wait(), self.sys.clock.sleep_until(due)).await;
         }
     }
 
@@ -99,11 +132,7 @@ impl Agent {
             slot.last_error.take();
         }
         self.progressed();
-        self.tell(Event::EntryDelivered {
-            session: leaving.session,
-            lane: leaving.lane,
-            key: leaving.settlement.id.place(),
-        });
+        self.signal.wake();
     }
 
     /// Others may take the entry again.

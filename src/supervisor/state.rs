@@ -70,8 +70,8 @@ enum Phase {
 }
 
 /// Entries that one session has in its hands: one whose data flows, those before
-/// it whose last replies are on their way.
-const IN_FLIGHT_MAX: usize = 4;
+/// it whose last replies are on their way, and those that were fetched ahead.
+const IN_FLIGHT_MAX: usize = 20;
 
 impl State {
     /// Nothing queued, nothing open. `started` is the agent's start.
