@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(super) struct Shelf {
     pub(super) jobs: RefCell<VecDeque<Fetched>>,
     /// Whether the supervisor has nothing more for the session now.
     dry: Cell<bool>,
+    /// The session's work is over: nothing more is fetched.
+    closed: Cell<bool>,
     /// The session took a job: there is room for another.
     pub(super) room: Signal,
     /// A job was put here, or there is nothing more.
@@ -93,6 +96,7 @@ impl Agent {
                 lane: order.lane,
             });
         }
+        self.settle_first(id).await;
         let transfer = self.transfers.borrow_mut().remove(&id);
         match ended {
             Ok(()) => self.tell(Event::SessionClosed(id, None)),
@@ -105,6 +109,17 @@ impl Agent {
                 let cut = transfer.and_then(|transfer| transfer.cut);
                 self.server_failed(server, &failure, cut.as_deref());
             }
+        }
+    }
+
+    /// Waits until what the session delivered is noted on disk: closed before,
+    /// its entries would count as waiting for ever.
+    async fn settle_first(&self, id: SessionId) {
+        let limit = self.sys.clock.mono().after(SETTLE_LIMIT);
+        let in_hand = || self.in_hand.borrow().values().any(|session| *session == id);
+        while in_hand() && self.sys.clock.mono() < limit {
+            let soon = self.sys.clock.mono().after(SETTLE_LOOK);
+            self.sys.clock.sleep_until(soon).await;
         }
     }
 
@@ -150,6 +165,7 @@ impl Agent {
         let shelf = Rc::new(Shelf {
             jobs: RefCell::default(),
             dry: Cell::new(false),
+            closed: Cell::new(false),
             room: Signal::new(),
             filled: Signal::new(),
         });
@@ -171,8 +187,9 @@ impl Agent {
                 shelf.room.wake();
             }
         };
-        let filling = async {
-            self.fill(id, order, &shelf).await;
+        let mut filling = pin!(self.fill(id, order, &shelf));
+        let filled = async {
+            filling.as_mut().await;
             std::future::pending().await
         };
         let parked = async {
@@ -181,16 +198,20 @@ impl Agent {
             self.sys.clock.sleep_until(end).await;
             Err(cancelled())
         };
-        let delivered = smol::future::or(delivering, smol::future::or(filling, parked)).await;
+        let delivered = smol::future::or(delivering, smol::future::or(filled, parked)).await;
+        // Dropped amid a fetch, its entry would stay in hand, and never be sent.
+        shelf.closed.set(true);
+        shelf.room.wake();
+        filling.await;
         feed.give_back();
         delivered
     }
 
-    /// Keeps the shelf filled, for as long as it is polled.
+    /// Keeps the shelf filled until that is closed.
     async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
         let mut next = Some(order);
-        loop {
-            while shelf.wants_more() {
+        while !shelf.closed.get() {
+            while shelf.wants_more() && !shelf.closed.get() {
                 self.settling.has_room().await;
                 let pulled = next.take().or_else(|| {
                     let stopping = self.stopping.get();
@@ -218,6 +239,9 @@ impl Agent {
                 }
             }
             shelf.room.wait().await;
+        }
+        if let Some(Assignment { lane, .. }) = next {
+            self.tell(Event::EntryReturned { session: id, lane });
         }
     }
 
@@ -401,5 +425,9 @@ fn cancelled() -> Failure {
     let step = crate::upload::Step::Store;
     Failure::new(Class::Cancelled, step, "the transfer", "the agent stops")
 }
+
+/// The longest wait for the disk when a session has ended, and how often to look.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+const SETTLE_LOOK: Duration = Duration::from_millis(5);
 
 const GOODBYE: Duration = Duration::from_millis(500);
