@@ -301,7 +301,7 @@ const BIG_CLIENTS: [Client; 5] = [
     Client::Curl,
     Client::Ncftpput,
 ];
-const SMALL_COUNT: usize = 1000;
+const SMALL_COUNT: usize = 500;
 const SMALL_SIZE: usize = 4096;
 const SMALL_ROUNDS: usize = 5;
 const BIG_SIZE: usize = 1 << 30;

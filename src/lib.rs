@@ -5,13 +5,13 @@
 //! # Module map
 //!
 //! A module knows only what stands below it; siblings never name each other,
-//! the supervisor joins them:
+//! the agent joins them (`tests/tidy.rs` holds everyone to it):
 //!
 //! ```text
-//! main > cli > config > supervisor > {watch, upload, status} > spool > {ftp, schedule, sys} > base
+//! main > cli > agent > config > supervisor > {watch, upload, status} > spool > {ftp, schedule, sys} > base
 //! ```
 //!
-//! * [`base`]: sizes, durations and other plain values.
+//! * [`base`]: sizes, durations, points in time and other plain values.
 //! * [`sys`]: the only door to the operating system: disk, clock, randomness,
 //!   network and worker threads, each behind one narrow interface, so that a
 //!   simulation can stand in for all of them.
@@ -25,6 +25,8 @@
 //! * [`watch`]: finds finished files in a directory.
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
+//! * [`agent`]: joins them all into the service.
+//! * [`cli`]: the command line.
 
 pub mod agent;
 pub mod base;

@@ -143,10 +143,10 @@ fn each_point_of_the_dialogue(kind: Kind, one_in: usize) -> Vec<Case> {
     let mut cases = Vec::new();
     for (way, said) in [Way::ToServer, Way::ToClient].into_iter().zip(&dialogue) {
         let accepted = position_of_the_acceptance(way, said);
-        for after in (first..=said.len()).step_by(one_in) {
-            let end = [End::Reset, End::Close][after / one_in % 2];
-            let after = after as u64;
-            let fault = |act| fault(Channel::Control, way, after, act);
+        let points = (first..=said.len()).step_by(one_in);
+        for (n, after) in points_between_lines(kind, way, said, points).enumerate() {
+            let end = [End::Reset, End::Close][n % 2];
+            let fault = |act| fault(Channel::Control, way, after as u64, act);
             let is_accepted = after >= accepted;
             cases.push(Case {
                 // Once it is accepted all of the file gets there, even so.
@@ -168,23 +168,48 @@ fn each_point_of_the_dialogue(kind: Kind, one_in: usize) -> Vec<Case> {
     cases
 }
 
+/// ProFTPD takes the beginning of a line that is cut for the whole, and stores
+/// under the beginning of a name. No link does that: a line is one segment. So
+/// there the points are moved to the ends of lines.
+fn points_between_lines(
+    kind: Kind,
+    way: Way,
+    said: &[u8],
+    points: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = usize> {
+    let mut last = None;
+    points.filter_map(move |point| {
+        let moved = match (kind, way) {
+            (Kind::Proftpd, Way::ToServer) => {
+                let rest = said.get(point..)?;
+                let end = |at: usize| said[..at].ends_with(b"\n");
+                (point..=point + rest.len()).find(|at| *at == 0 || end(*at))?
+            }
+            _ => point,
+        };
+        let is_new = last.replace(moved) != Some(moved);
+        is_new.then_some(moved)
+    })
+}
+
 /// From where on the server takes the file (it has the STOR) or the agent knows
 /// that it does (it has the 150).
-fn position_of_the_acceptance(way: Way, said: &[u8]) -> u64 {
+fn position_of_the_acceptance(way: Way, said: &[u8]) -> usize {
     let said = String::from_utf8_lossy(said);
     let line = match way {
         Way::ToServer => said.find("\r\nSTOR "),
         Way::ToClient => said.find("\r\n150 ").or_else(|| said.find("\r\n125 ")),
     };
     let begin = line.unwrap_or_else(|| panic!("no upload in {said:?}")) + 2;
-    (begin + said[begin..].find("\r\n").unwrap() + 2) as u64
+    begin + said[begin..].find("\r\n").unwrap() + 2
 }
 
 /// The control connection ends at points spread over a session of three files.
-fn control_cuts(way: Way, points: impl Iterator<Item = u64>) -> Vec<Case> {
+fn control_cuts(way: Way, points: impl Iterator<Item = usize>) -> Vec<Case> {
     let ends = [End::Reset, End::Close];
-    let case = |(n, after): (usize, u64)| {
+    let case = |(n, after): (usize, usize)| {
         let end = ends[n % ends.len()];
+        let act = Act::End(end);
         Case {
             certain: false,
             files: vec![SIZE / 3; 3],
@@ -192,7 +217,7 @@ fn control_cuts(way: Way, points: impl Iterator<Item = u64>) -> Vec<Case> {
             twice_max: SIZE / 3 + BUFFER,
             ..upload(
                 format!("control {way:?} ends by {end:?} after {after}"),
-                &[fault(Channel::Control, way, after, Act::End(end))],
+                &[fault(Channel::Control, way, after as u64, act)],
             )
         }
     };
@@ -214,7 +239,13 @@ fn control_connection(kind: Kind, variant: Variant) {
     };
     let points = |count| (0..count).map(move |n| first + n * step);
     let mut cases = control_cuts(Way::ToClient, points(14));
-    cases.extend(control_cuts(Way::ToServer, points(8)));
+    if variant.is_tls() {
+        cases.extend(control_cuts(Way::ToServer, points(8)));
+    } else {
+        let [said, _] = Scene::new(kind, variant).dialogue(&[SIZE / 3; 3]);
+        let points = points_between_lines(kind, Way::ToServer, &said, points(8));
+        cases.extend(control_cuts(Way::ToServer, points));
+    }
     play(kind, variant, cases);
 }
 

@@ -8,8 +8,9 @@ use smol::channel::{Sender, bounded};
 
 use super::session::Transfer;
 use super::{Agent, Outcome};
+use crate::base::format_span;
 use crate::status;
-use crate::supervisor::{Action, Assignment, LaneId, SessionId};
+use crate::supervisor::{Action, Assignment, LaneId, LaneView, LaneWaits, SessionId};
 use crate::sys::{Mono, Wall};
 use crate::upload::Class;
 
@@ -51,22 +52,33 @@ impl Agent {
     pub async fn once(self: &Rc<Self>, patience: Duration) -> Outcome {
         self.spawn(self.clone().settle_all());
         self.spawn(self.clone().archive_all());
-        let scanning = async {
-            for lane in 0..self.setup.lanes.len() {
-                if let Err(e) = self.scan_lane(LaneId(lane)).await {
-                    let cause = std::error::Error::source(&e);
-                    let cause = cause.map_or(String::new(), |cause| format!(": {cause}"));
-                    log::error!("{e}{cause}");
-                    self.outcome.borrow_mut().not_taken += 1;
-                }
-            }
-            self.scanned.set(true);
-            self.progressed();
-            self.signal.wake();
-        };
+        let lanes = self.setup.lanes.len();
+        self.scans_left.set(lanes);
+        self.scanned.set(lanes == 0);
+        // Side by side, so that `quiet` is waited for once.
+        for lane in 0..lanes {
+            self.spawn(self.clone().scan(LaneId(lane)));
+        }
         let done = || self.scanned.get() && (self.is_drained() || self.gives_up(patience));
-        smol::future::zip(scanning, self.drive(&done)).await;
+        self.drive(&done).await;
+        self.outcome.borrow_mut().interrupted = !self.scanned.get();
+        self.say_closed();
         self.finish().await
+    }
+
+    /// One lane's part of a round.
+    async fn scan(self: Rc<Self>, lane: LaneId) {
+        if let Err(e) = self.scan_lane(lane).await {
+            let cause = std::error::Error::source(&e);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            log::error!("{e}{cause}");
+            self.outcome.borrow_mut().not_taken += 1;
+        }
+        let left = self.scans_left.get().saturating_sub(1);
+        self.scans_left.set(left);
+        self.scanned.set(left == 0);
+        self.progressed();
+        self.signal.wake();
     }
 
     /// Whether nothing is left to do, receipts included.
@@ -88,7 +100,46 @@ impl Agent {
             .any(|t| t.sending.is_some());
         let progress = self.full_since.get().unwrap_or(self.progress.get());
         let since = self.sys.clock.mono().since(progress);
-        (hopeless && self.transfers.borrow().is_empty()) || (!busy && since >= patience)
+        (hopeless && self.transfers.borrow().is_empty())
+            || (!busy && (since >= patience || self.all_closed(patience)))
+    }
+
+    /// Whether all that waits is paused, or its schedule opens later than anybody
+    /// has patience for.
+    fn all_closed(&self, patience: Duration) -> bool {
+        let (state, now) = (self.state.borrow(), self.sys.clock.mono());
+        let views = (0..self.setup.lanes.len()).filter_map(|lane| state.lane(LaneId(lane), now));
+        let closed = |view: LaneView| match view.waits {
+            _ if view.in_flight > 0 => false,
+            LaneWaits::Paused => true,
+            LaneWaits::Schedule(_) => view.next_try.is_none_or(|at| at > now.after(patience)),
+            _ => view.waiting == 0,
+        };
+        views.into_iter().all(closed)
+    }
+
+    /// Says what a round leaves behind because it may not be sent now.
+    fn say_closed(&self) {
+        let (state, now) = (self.state.borrow(), self.sys.clock.mono());
+        for (place, setup) in self.setup.lanes.iter().enumerate() {
+            let Some(view) = state.lane(LaneId(place), now).filter(|v| v.waiting > 0) else {
+                continue;
+            };
+            let watch = &setup.watch.name;
+            match (view.waits, view.next_try) {
+                (LaneWaits::Paused, _) => {
+                    log::warn!("watch {watch:?} is paused (queue resume {watch})");
+                }
+                (LaneWaits::Schedule(_), Some(at)) => {
+                    let wait = format_span(at.since(now));
+                    log::info!("watch {watch:?}: its schedule opens in {wait}");
+                }
+                (LaneWaits::Schedule(_), None) => {
+                    log::warn!("watch {watch:?}: its schedule waits for a clock that is set");
+                }
+                _ => {}
+            }
+        }
     }
 
     async fn drive(self: &Rc<Self>, done: &dyn Fn() -> bool) {

@@ -8,6 +8,7 @@ use smol::channel::{Receiver, Sender, bounded};
 
 use super::Agent;
 use super::spooler::Spooler;
+use crate::base::ByteSize;
 use crate::spool::{How, Spool, TakeError, Taking};
 use crate::supervisor::{Event, LaneId};
 use crate::sys::Meta;
@@ -179,13 +180,17 @@ impl Agent {
             }
             _ => {
                 self.outcome.borrow_mut().not_taken += 1;
-                if error.is_full() {
-                    return true;
-                }
-                let line = format!(
-                    "watch {watch:?}: {path}: {}; left at the source",
-                    described(error)
-                );
+                let limit = self.setup.spool.max_size;
+                let why = match error {
+                    TakeError::Full { size } if *size > limit => format!(
+                        "its {} never fit into the spool of {} (raise spool.max_size)",
+                        ByteSize(*size),
+                        ByteSize(limit)
+                    ),
+                    error if error.is_full() => return true,
+                    error => described(error),
+                };
+                let line = format!("watch {watch:?}: {path}: {why}; left at the source");
                 let now = self.sys.clock.mono();
                 if self.said.borrow_mut().is_news(line.as_bytes(), now) {
                     log::warn!("{line}");

@@ -89,6 +89,8 @@ pub struct Agent {
     without_room: RefCell<BTreeSet<LaneId>>,
     /// What was said of files that could not be taken.
     said: RefCell<Said>,
+    /// Directories that a round has not looked through yet.
+    scans_left: Cell<usize>,
     /// Whether a round has looked through all directories.
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
@@ -98,6 +100,7 @@ pub struct Agent {
 /// An entry that somebody has.
 #[derive(Clone)]
 struct InHand {
+    session: SessionId,
     lane: LaneId,
     path: Vec<u8>,
 }
@@ -141,15 +144,7 @@ impl Agent {
         let started = setup.memory.as_ref().map_or(now, Memory::started);
         let mut state = State::new(rules(&setup, &spool), started);
         let inherited = inherit(&mut spool, &setup)?;
-        let servers = setup.servers.iter().map(|server| ServerSlot {
-            profile: spool
-                .profile(&server.options.name)
-                .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
-            ready: RefCell::new(None),
-            last_error: RefCell::new(None),
-            said: Cell::new(None),
-        });
-        let servers = servers.collect();
+        let servers = server_slots(&setup, &spool);
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
         let moment = Moment {
@@ -181,6 +176,7 @@ impl Agent {
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),
+            scans_left: Cell::default(),
             stopped: Stopped::new(),
             without_room: RefCell::default(),
             said: RefCell::default(),
@@ -281,6 +277,18 @@ impl Agent {
             self.tell(Event::Stopping);
         }
     }
+}
+
+fn server_slots(setup: &Setup, spool: &Spool) -> Vec<ServerSlot> {
+    let slots = setup.servers.iter().map(|server| ServerSlot {
+        profile: spool
+            .profile(&server.options.name)
+            .map_or_else(Profile::default, |bytes| Profile::decode(&bytes)),
+        ready: RefCell::new(None),
+        last_error: RefCell::new(None),
+        said: Cell::new(None),
+    });
+    slots.collect()
 }
 
 fn rules(setup: &Setup, spool: &Spool) -> Rules {

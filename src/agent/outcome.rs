@@ -13,6 +13,8 @@ pub struct Outcome {
     pub queued: u64,
     /// Files that were found but could not be taken.
     pub not_taken: u64,
+    /// A round was told to stop before it had looked everywhere.
+    pub interrupted: bool,
     /// The class of the last failure, and what it said.
     pub last_failure: Option<(Class, String)>,
     /// The spool failed: nothing can be promised any more.

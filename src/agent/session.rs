@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub(super) struct Shelf {
     pub(super) jobs: RefCell<VecDeque<Fetched>>,
     /// Whether the supervisor has nothing more for the session now.
     dry: Cell<bool>,
+    /// The session's work is over: nothing more is fetched.
+    closed: Cell<bool>,
     /// The session took a job: there is room for another.
     pub(super) room: Signal,
     /// A job was put here, or there is nothing more.
@@ -96,6 +99,7 @@ impl Agent {
                 lane: order.lane,
             });
         }
+        self.settle_first(id).await;
         let transfer = self.transfers.borrow_mut().remove(&id);
         match ended {
             Ok(()) => self.tell(Event::SessionClosed(id, None)),
@@ -108,6 +112,22 @@ impl Agent {
                 let cut = transfer.and_then(|transfer| transfer.cut);
                 self.server_failed(server, &failure, cut.as_deref());
             }
+        }
+    }
+
+    /// Waits until what the session delivered is noted on disk: closed before,
+    /// its entries would count as waiting for ever.
+    async fn settle_first(&self, id: SessionId) {
+        let limit = self.sys.clock.mono().after(SETTLE_LIMIT);
+        let in_hand = || {
+            self.in_hand
+                .borrow()
+                .values()
+                .any(|held| held.session == id)
+        };
+        while in_hand() && self.sys.clock.mono() < limit {
+            let soon = self.sys.clock.mono().after(SETTLE_LOOK);
+            self.sys.clock.sleep_until(soon).await;
         }
     }
 
@@ -153,6 +173,7 @@ impl Agent {
         let shelf = Rc::new(Shelf {
             jobs: RefCell::default(),
             dry: Cell::new(false),
+            closed: Cell::new(false),
             room: Signal::new(),
             filled: Signal::new(),
         });
@@ -174,8 +195,9 @@ impl Agent {
                 shelf.room.wake();
             }
         };
-        let filling = async {
-            self.fill(id, order, &shelf).await;
+        let mut filling = pin!(self.fill(id, order, &shelf));
+        let filled = async {
+            filling.as_mut().await;
             std::future::pending().await
         };
         let parked = async {
@@ -184,16 +206,20 @@ impl Agent {
             self.sys.clock.sleep_until(end).await;
             Err(cancelled())
         };
-        let delivered = smol::future::or(delivering, smol::future::or(filling, parked)).await;
+        let delivered = smol::future::or(delivering, smol::future::or(filled, parked)).await;
+        // Dropped amid a fetch, its entry would stay in hand, and never be sent.
+        shelf.closed.set(true);
+        shelf.room.wake();
+        filling.await;
         feed.give_back();
         delivered
     }
 
-    /// Keeps the shelf filled, for as long as it is polled.
+    /// Keeps the shelf filled until that is closed.
     async fn fill(self: &Rc<Self>, id: SessionId, order: Assignment, shelf: &Shelf) {
         let mut next = Some(order);
-        loop {
-            while shelf.wants_more() {
+        while !shelf.closed.get() {
+            while shelf.wants_more() && !shelf.closed.get() {
                 self.settling.has_room().await;
                 let pulled = next.take().or_else(|| {
                     let stopping = self.stopping.get();
@@ -202,7 +228,7 @@ impl Agent {
                         .flatten()
                 });
                 if let Some(assignment) = pulled {
-                    match self.fetch(assignment).await {
+                    match self.fetch(id, assignment).await {
                         Some(fetched) => {
                             shelf.dry.set(false);
                             shelf.jobs.borrow_mut().push_back(fetched);
@@ -222,12 +248,15 @@ impl Agent {
             }
             shelf.room.wait().await;
         }
+        if let Some(Assignment { lane, .. }) = next {
+            self.tell(Event::EntryReturned { session: id, lane });
+        }
     }
 
     /// The entry that an assignment means, opened and named.
-    async fn fetch(&self, order: Assignment) -> Option<Fetched> {
+    async fn fetch(&self, session: SessionId, order: Assignment) -> Option<Fetched> {
         loop {
-            let (entry, opened) = self.pick(order).await?;
+            let (entry, opened) = self.pick(session, order).await?;
             let content = match opened {
                 Ok(file) => Arc::from(file),
                 Err(e) => {
@@ -254,7 +283,7 @@ impl Agent {
     }
 
     /// The next entry for an order, and its bytes.
-    async fn pick(&self, order: Assignment) -> Option<(Entry, Opened)> {
+    async fn pick(&self, session: SessionId, order: Assignment) -> Option<(Entry, Opened)> {
         let name = self.lane(order.lane)?.watch.name.clone();
         let (end, steps) = match order.pick {
             Pick::Oldest => (Order::Oldest, &[1, LOOK_AHEAD][..]),
@@ -280,7 +309,11 @@ impl Agent {
             };
             if let Some((place, entry)) = self.first_free(order.lane, window, &before) {
                 let (lane, path) = (order.lane, entry.path.clone());
-                let held = InHand { lane, path };
+                let held = InHand {
+                    session,
+                    lane,
+                    path,
+                };
                 self.in_hand.borrow_mut().insert(entry.id, held);
                 let opened = match opened.take().filter(|_| place == 0) {
                     Some(opened) => opened,
@@ -433,5 +466,9 @@ fn cancelled() -> Failure {
     let step = crate::upload::Step::Store;
     Failure::new(Class::Cancelled, step, "the transfer", "the agent stops")
 }
+
+/// The longest wait for the disk when a session has ended, and how often to look.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+const SETTLE_LOOK: Duration = Duration::from_millis(5);
 
 const GOODBYE: Duration = Duration::from_millis(500);

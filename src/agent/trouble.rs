@@ -82,6 +82,10 @@ impl Agent {
                      files wait: {then}"
                 );
             }
+            _ if refusals >= allowed => log::warn!(
+                "watch {watch:?}: {path}: {failure}; refused {refusals} times, and set aside if \
+                 another file of this watch arrives"
+            ),
             _ => log::warn!(
                 "watch {watch:?}: {path}: {failure}; refusal {refusals} of {allowed}, others go \
                  first"

@@ -1,9 +1,12 @@
-//! Plain values that every other module may use: sizes, durations, secrets.
+//! Plain values that every other module may use: sizes, durations,
+//! points in time, secrets.
 
 mod secret;
 mod size;
 mod span;
+mod time;
 
 pub use secret::Secret;
 pub use size::{ByteSize, ParseSizeError};
 pub use span::{ParseSpanError, format_span, parse_span};
+pub use time::{Mono, Wall};

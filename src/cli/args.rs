@@ -36,23 +36,36 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the agent in the foreground, until SIGTERM; SIGHUP reloads the config
     #[command(after_help = "\
-SIGTERM and SIGINT finish or park the transfer, sync the spool and exit within 5 s.
-SIGHUP reads the config again without dropping a transfer; a config with mistakes
-is reported and the old one stays in force.")]
+SIGTERM and SIGINT finish or park the transfer, sync the spool and exit within 5 s;
+the next start goes on where the transfer was parked.
+SIGHUP reads the config again. It comes into force when the transfers under way have
+ended; a config with mistakes is reported, and the old one stays in force.
+One agent runs on a spool; a second one says so and exits with 1.
+Look at it with `edgespool status --watch`, act on it with `edgespool queue`.")]
     Run,
     /// Take what is ready, upload everything, and exit
     #[command(after_help = "\
-Schedules are ignored unless --respect-schedule is given. Files that were written a
-moment ago are waited for once (the watch's `quiet`). Exits with 75 when something
-stays queued, 69 when no server could be reached, 77 when the login was refused, 65
-when a file was refused for good.")]
+Takes the files of every watch that are finished, waiting once (the watch's `quiet`)
+for those written a moment ago, uploads everything that is queued, and prints one line
+of what came of it. Schedules are ignored unless --respect-schedule is given.
+
+Exit codes: 0 all delivered; 75 something stays queued (the server is away or full, a
+watch is paused or its schedule closed) or could not be taken; 69 the server's TLS or
+certificate is not acceptable; 77 the login was refused; 65 a file was refused for
+good (see queue list --dead); 78 bad config. Run it again to go on where it ended.")]
     Once(Once),
     /// Upload files with no configuration
+    #[command(override_usage = "edgespool send [OPTIONS] FILE... URL")]
     #[command(after_help = "\
 URL: ftp:// is plain FTP, ftpes:// explicit TLS, ftps:// implicit TLS, as in
   edgespool send photo.jpg ftpes://user@ftp.example.com/incoming/
-A path that ends in / is a directory that the files go into; otherwise it is the
-name of the one file. The password comes from the URL or $EDGESPOOL_PASSWORD.")]
+A path that ends in / is a directory that the files go into, and is made if it is
+missing; otherwise it is the name of the one file. Paths start at the login's root.
+The password comes from the URL or $EDGESPOOL_PASSWORD. A FILE that begins with a dash
+goes after `--`, or as ./-name. The same command again resumes what was cut.
+
+Exit codes: 0 all arrived; 65 a file was refused; 69 the server is away, or its TLS is
+not acceptable; 75 the server is full; 77 the login was refused; 2 bad usage.")]
     Send(Send),
     /// Check the config, the directories, and every server step by step
     #[command(after_help = "\
@@ -61,13 +74,25 @@ test file is uploaded, resumed, verified, renamed and deleted again. One line pe
 step: ok, or what failed and what to do about it.")]
     Check(Check),
     /// Write a commented config to start from
+    #[command(after_help = "\
+Writes edgespool.toml, a password file to fill in and the directory that is watched.
+Nothing that exists is changed.")]
     Init(Init),
     /// Say what the agent does now, or what the spool holds when none runs
+    #[command(after_help = "\
+Exits with 0 whether an agent runs or not; `state` of --json is running or stopped.")]
     Status(Status),
     /// Look into the queue and act on it
     #[command(subcommand)]
     Queue(Queue),
     /// List what was delivered
+    #[command(after_help = "\
+Oldest first; times are UTC. The word after the time says how surely a file arrived:
+hash or size (the server's copy was checked), reply (the server said so), skipped (it
+was there already); or that it did not: evicted (the spool was full), dropped (by hand).
+
+  edgespool history --since 1d
+  edgespool history --json | jq -r 'select(.attempts > 1) | .path'")]
     History(History),
 }
 
@@ -127,19 +152,27 @@ pub(crate) enum Queue {
     List(List),
     /// Show all that is known about one entry
     Show(OneId),
-    /// Try dead letters again: the ones named, or all
+    /// Try dead letters again: the ones named, or --all
     Retry(Ids),
     /// Drop entries for good; their bytes are deleted
     Drop(Ids),
     /// Stop uploading: the watches named, or all
+    #[command(after_help = "\
+Files are still taken into the spool. A pause lasts until `queue resume`, over restarts.")]
     Pause(Watches),
     /// Go on uploading: the watches named, or all
     Resume(Watches),
     /// Upload what waits now, whatever the schedule says
+    #[command(after_help = "\
+Needs a running agent. Waits after failures are over too, except after a refused login,
+so that asking often locks no account. A paused watch stays paused.")]
     Flush(Watches),
     /// Check the spool, read-only, and say what recovery would do
     Verify,
     /// Copy the waiting files out of the spool into DIR
+    #[command(after_help = "\
+Each goes to DIR/WATCH/PATH. The spool is only read, nothing in DIR is overwritten, and
+the files stay queued.")]
     Export(Export),
 }
 

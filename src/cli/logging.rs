@@ -94,32 +94,47 @@ impl Log for Logger {
         let now = Timestamp::now();
         let brackets = match &self.form {
             _ if self.everything => record.target().to_owned(),
-            Form::Journal => String::new(),
             Form::Terminal(zone) => now.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
-            Form::File => format!("{now:.0}"),
+            Form::Journal | Form::File => format!("{now:.0}"),
         };
-        if !matches!(self.form, Form::Journal) {
-            let shown = Record::builder()
-                .metadata(
-                    Metadata::builder()
-                        .level(record.level())
-                        .target(&brackets)
-                        .build(),
-                )
-                .args(*record.args())
-                .build();
-            self.inner.log(&shown);
-            return;
-        }
-        let priority = match record.level() {
-            Level::Error => 3,
-            Level::Warn => 4,
-            Level::Info => 6,
-            Level::Debug | Level::Trace => 7,
+        let (level, args) = (record.level(), record.args());
+        let line = match self.form {
+            Form::Terminal(_) => return self.show(record, &brackets),
+            Form::Journal => format!("<{}>{args}\n", priority(level)),
+            Form::File => format!("{level:<5} [{brackets}] {args}\n"),
         };
-        // Nothing can be said where stderr itself is gone.
-        let _gone = writeln!(std::io::stderr().lock(), "<{priority}>{}", record.args());
+        // Nothing can be said where the reader of stderr is gone, and the work goes on.
+        let _gone = std::io::stderr().lock().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+impl Logger {
+    /// Shows a line on the terminal, unless that is gone: a logger that cannot print
+    /// would end the program.
+    fn show(&self, record: &Record<'_>, brackets: &str) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let metadata = Metadata::builder()
+            .level(record.level())
+            .target(brackets)
+            .build();
+        let shown = Record::builder()
+            .metadata(metadata)
+            .args(*record.args())
+            .build();
+        self.inner.log(&shown);
+    }
+}
+
+/// As sd-daemon(3) numbers them.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
 }

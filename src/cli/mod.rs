@@ -156,6 +156,12 @@ fn eprint_lines(findings: &dyn std::fmt::Display) {
     let _gone = writeln!(std::io::stderr().lock(), "{findings}");
 }
 
+/// One line of results, on stdout.
+fn say(line: &str) {
+    // Who reads no results does not end the work.
+    let _gone = writeln!(std::io::stdout().lock(), "{line}");
+}
+
 /// One line for a person, on stderr.
 fn complain(message: &str) {
     // Nothing can be said where stderr itself is gone.

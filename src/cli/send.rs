@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Exit, args, complain};
-use crate::base::ByteSize;
+use super::text::count;
+use super::{Exit, args, complain, say};
+use crate::base::{ByteSize, format_span};
 use crate::ftp::secret::Secret;
 use crate::ftp::url::{FtpUrl, Scheme};
 use crate::schedule::{Backoff, RetryOptions};
@@ -52,7 +53,8 @@ pub(crate) fn run(sys: &Sys, send: &args::Send) -> Exit {
             complain(&failure.to_string());
             let left = queue.waiting.len();
             complain(&format!(
-                "{left} of the files were not sent (the same command resumes them)"
+                "not sent yet: {} (the same command goes on with it)",
+                count(left as u64, "file")
             ));
             match failure.class {
                 Class::Login => Exit::Login,
@@ -209,12 +211,12 @@ impl Queue {
         };
         self.done_bytes += item.job.size;
         self.bar.suspend(|| {
-            println!(
+            say(&format!(
                 "{} -> {} ({}, {proof})",
                 item.shown,
                 delivered.path.escape_ascii(),
                 ByteSize(item.job.size)
-            );
+            ));
         });
     }
 
@@ -293,8 +295,10 @@ async fn deliver_all(
         if idle.is_zero() {
             backoff.succeeded();
         }
-        queue.bar.suspend(|| log::warn!("{failure}; trying again"));
         let wait = backoff.after_failure(sys.rng.next_u64());
+        queue
+            .bar
+            .suspend(|| log::warn!("{failure}; trying again in {}", format_span(wait)));
         sys.clock.sleep_until(sys.clock.mono().after(wait)).await;
     }
     Ok(())

@@ -9,7 +9,7 @@ use async_signal::{Signal, Signals};
 use smol::LocalExecutor;
 use smol::stream::StreamExt;
 
-use super::{Exit, assemble, complain, logging};
+use super::{Exit, assemble, complain, logging, say};
 use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
 use crate::config::{self, Config, Env};
@@ -185,7 +185,10 @@ fn summary(outcome: &Outcome) {
     if outcome.not_taken > 0 {
         parts.push(format!("{} not taken", outcome.not_taken));
     }
-    println!("{}", parts.join(", "));
+    if outcome.interrupted {
+        parts.push("interrupted before all was looked at".to_owned());
+    }
+    say(&parts.join(", "));
     if outcome.queued > 0
         && let Some((_, failure)) = &outcome.last_failure
     {
@@ -207,8 +210,8 @@ fn exit_of(outcome: &Outcome) -> Exit {
             _ => Exit::Queued,
         };
     }
-    match outcome.not_taken {
-        0 => Exit::Done,
+    match (outcome.not_taken, outcome.interrupted) {
+        (0, false) => Exit::Done,
         _ => Exit::Queued,
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 use super::local::{instants, local};
 use crate::base::ByteSize;
-use crate::sys::Wall;
+use crate::base::Wall;
 
 /// What was sent today, as it is kept on disk over restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +89,8 @@ fn next_midnight(wall: Wall, tz: &TimeZone) -> Option<Wall> {
 mod tests {
     use super::super::local::tests::{at, berlin};
     use super::*;
+    use crate::base::Mono;
     use crate::schedule::Trust;
-    use crate::sys::Mono;
 
     fn moment<'a>(text: &str, trust: Trust, tz: &'a TimeZone) -> Moment<'a> {
         Moment {

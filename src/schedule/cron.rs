@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use super::local::{Reading, instants, local};
 use super::names;
-use crate::sys::Wall;
+use crate::base::Wall;
 
 /// A set of times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::window::{Opening, opening};
 use super::{Moment, Pace, Schedule};
-use crate::sys::{Mono, Wall};
+use crate::base::{Mono, Wall};
 
 /// What a schedule says about a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

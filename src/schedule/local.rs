@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
-use crate::sys::Wall;
+use crate::base::Wall;
 
 /// The instants at which a local clock shows one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use crate::base::ByteSize;
-use crate::sys::{Mono, Wall};
+use crate::base::{Mono, Wall};
 
 pub use backoff::{Backoff, RetryOptions};
 pub use budget::{Budget, Spent};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::base::ByteSize;
-use crate::sys::Mono;
+use crate::base::Mono;
 
 /// Bytes a second, at least one. Written as `256KiB/s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::sys::Wall;
+use crate::base::Wall;
 
 /// A time that lies in the past of every device that runs this release:
 /// 2026-01-01T00:00:00Z. Moved forward with each release.

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 
 use super::local::{Reading, instants, local};
 use super::names::weekday;
-use crate::sys::Wall;
+use crate::base::Wall;
 
 /// One window, on some days of the week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,10 @@
 //!   settling is settled. Damage costs at most the records that it hits; a blob
 //!   whose record is lost is queued under `recovered/`.
 //! * Nothing is rewritten in place. A failed flush ends all writing until the
-//!   spool is opened anew. Memory does not grow with the backlog but for some
-//!   hundred bytes per 4096 entries.
+//!   spool is opened anew; the rule that all writing keeps is in `log.rs`. On a
+//!   disk without a byte left entries still leave, with one receipt each
+//!   (`leave.rs`), and nothing is taken. Memory does not grow with the backlog but
+//!   for some hundred bytes per 4096 entries.
 //!
 //! # Calling order
 //!

@@ -295,6 +295,26 @@ fn fallback_carries_on_while_the_first_server_is_probed() {
 }
 
 #[test]
+fn a_trickle_of_files_goes_back_to_the_first_server() {
+    let servers = vec![server(1, &[1]), server(1, &[])];
+    let mut world = world(vec![lane(0, 5)], servers, 1);
+    let mut main_down = |world: &World, what: Try| {
+        let main = matches!(what, Try::Login(ServerId(0)) | Try::Send(ServerId(0), ..));
+        (main && world.now < HOUR).then_some(Fault::Network)
+    };
+    // Each comes while the session of the one before is still open.
+    for tens in 1..720 {
+        let now = Duration::from_secs(10 * tens);
+        world.run(now, &mut main_down);
+        world.now = now;
+        world.queue(0, 1);
+    }
+    world.run(HOUR * 3, &mut main_down);
+    assert_eq!(world.delivered.len(), 720);
+    assert_eq!(world.delivered.last().unwrap().0, ServerId(0));
+}
+
+#[test]
 fn one_cut_is_no_reason_to_change_the_server() {
     let servers = vec![server(1, &[1]), server(1, &[])];
     let mut world = world(vec![lane(0, 5)], servers, 5);

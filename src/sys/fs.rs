@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// What kind of object a directory entry is.
@@ -88,12 +89,23 @@ pub trait Dir: Send {
 pub trait File: Send + Sync {
     /// Reads at `offset`; 0 means the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads at `offset` what needs no waiting for the disk; `WouldBlock`, when
+    /// that is nothing, or nobody can tell. Unlike all else here it does not
+    /// block.
+    fn read_cached(&self, _buf: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
     /// Writes all of `data` at `offset`; on failure any part of it may be there.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
     /// `fstat`.
     fn meta(&self) -> io::Result<Meta>;
     /// Cuts or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// The descriptor, where there is one, for copies that the kernel makes by
+    /// itself ([`super::Stream::send_file`]). Nobody else may use it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// Makes the content and size durable (`fdatasync`). After a failure
     /// nothing that was written since the last success may be believed.
     fn sync(&self) -> io::Result<()>;

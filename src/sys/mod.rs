@@ -14,7 +14,8 @@ mod fs;
 mod net;
 mod pool;
 
-pub use clock::{Clock, Mono, Rng, TimedOut, Wall, timeout};
+pub use crate::base::{Mono, Wall};
+pub use clock::{Clock, Rng, TimedOut, timeout};
 pub use fs::{Create, Dir, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_all, write_whole};
 pub use net::{Listener, LocalFuture, Net, Stream};
 pub use pool::Pool;

@@ -4,9 +4,12 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smol::io::{AsyncRead, AsyncWrite};
+
+use super::File;
 
 /// A future that stays on its thread; the agent has one.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -22,6 +25,19 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Bytes that were written but that the peer has not acknowledged yet;
     /// `None` where nobody can tell.
     fn unacked(&self) -> Option<u64>;
+    /// Sends up to `len` bytes of `file` from `offset` on, without a copy in
+    /// our memory: waits until the connection takes some, and gives their
+    /// number; 0 is the end of the file. `None`, or `Unsupported`, where there
+    /// is no such way: then read and write. Dropping the future does not take
+    /// back what is being sent.
+    fn send_file(
+        &self,
+        _file: &Arc<dyn File>,
+        _offset: u64,
+        _len: usize,
+    ) -> Option<LocalFuture<'static, io::Result<usize>>> {
+        None
+    }
 }
 
 /// A listening socket, for active mode (PORT, EPRT).

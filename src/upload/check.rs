@@ -201,6 +201,11 @@ impl Session {
             Some(size) if size == entry.job.size => Ok(Proof::Size),
             Some(size) => {
                 let message = format!("the server has {size} of {} bytes", entry.job.size);
+                if entry.appended_at.and_then(|at| at.checked_add(size)) == Some(entry.job.size) {
+                    // What was appended is all there is: it replaced the file.
+                    self.server
+                        .learn(|profile| profile.resuming = Resuming::Never);
+                }
                 if size > entry.job.size {
                     return Err(self.differs(entry, &message));
                 }
@@ -237,7 +242,7 @@ impl Session {
 
     /// What is there is not ours: start anew, unless it is just the beginning.
     fn differs(&self, entry: &mut Entry, message: &str) -> Fault {
-        if entry.appended {
+        if entry.appended_at.is_some() {
             // It seems to replace a file by what is appended.
             self.server
                 .learn(|profile| profile.resuming = Resuming::Never);

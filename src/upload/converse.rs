@@ -13,7 +13,7 @@ use super::flight::{Flight, cut};
 use super::recover::Refused;
 use super::session::{Feeding, Session};
 use super::source::Source;
-use super::transfer::{self, Meter, Pace, SendError};
+use super::transfer::{self, Meter, Pace, SendError, Sending};
 use super::wire::Wire;
 use crate::ftp::control::Event;
 use crate::sys::LocalFuture;
@@ -74,7 +74,13 @@ impl Session {
             id: entry.job.id,
             begins_at: offset,
         };
-        let sending = pin!(transfer::send(wire, source, &*clock, &meter, &pace));
+        let sending = Sending {
+            wire,
+            clock: &*clock,
+            meter: &meter,
+            pace: &pace,
+        };
+        let sending = pin!(transfer::send(sending, source));
         let draining = pin!(transfer::drain(wire));
         let stalling = pin!(transfer::stalled(wire, &*clock, &meter, limit));
         let (mut sending, mut draining, mut stalling) = (Some(sending), Some(draining), stalling);

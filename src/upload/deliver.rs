@@ -31,8 +31,8 @@ pub(super) struct Entry {
     /// A check found other bytes than ours. If all of the file is there, it is
     /// uploaded anew; a shorter one was cut, and the next check tells.
     pub(super) restart: bool,
-    /// An `APPE` was tried in this run.
-    pub(super) appended: bool,
+    /// Where the last upload was to be appended.
+    pub(super) appended_at: Option<u64>,
     /// Bytes put on data connections.
     pub(super) sent: u64,
     /// The server began to take it in this run.
@@ -124,7 +124,7 @@ impl Entry {
             last,
             look,
             restart: false,
-            appended: false,
+            appended_at: None,
             sent: 0,
             begun: false,
             broken: 0,
@@ -231,14 +231,11 @@ impl Session {
         if std::mem::take(&mut entry.restart) && plan == Plan::Complete {
             plan = Plan::Restart;
         }
-        if matches!(plan, Plan::Append(_)) {
-            // Some servers replace a file by what is appended. Only the bytes of
-            // our own STOR are surely the beginning of the file, not those that
-            // an APPE left.
-            if !entry.begun || entry.appended {
-                plan = Plan::Restart;
-            }
-            entry.appended = true;
+        // Some servers replace a file by what is appended. Only the bytes of our
+        // own STOR are surely its beginning, not those that an APPE left.
+        let surely_ours = entry.begun && entry.appended_at.is_none();
+        if matches!(plan, Plan::Append(_)) && !surely_ours {
+            plan = Plan::Restart;
         }
         match plan {
             Plan::Published => {

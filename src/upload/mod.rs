@@ -52,6 +52,9 @@ mod transfer;
 mod upload;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use connect::{Observer, Server};
 pub use failure::{Class, Failure, Step};
 pub use job::{Delivered, Feed, Job, Proof};

@@ -9,12 +9,13 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use smol::io::{AsyncRead, AsyncWrite};
 
-use super::source::Source;
+use super::source::{Source, shrank};
 use super::wire::Wire;
 use crate::sys::{Clock, LocalFuture, Mono};
 
@@ -75,58 +76,132 @@ pub(super) enum SendError {
     Wire(io::Error),
 }
 
+/// What sending works with.
+pub(super) struct Sending<'a> {
+    pub(super) wire: &'a RefCell<Wire>,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) meter: &'a Meter,
+    pub(super) pace: &'a dyn Pace,
+}
+
 /// Writes all of `source`, then close_notify (all of it), then shuts the
-/// sending side down. Where `meter` allows no more it is pending and wakes
+/// sending side down. Where the meter allows no more it is pending and wakes
 /// nobody: poll it again after [`Meter::allow_all`].
-pub(super) async fn send(
-    wire: &RefCell<Wire>,
-    source: &mut Source,
-    clock: &dyn Clock,
-    meter: &Meter,
-    pace: &dyn Pace,
-) -> Result<(), SendError> {
+pub(super) async fn send(sending: Sending<'_>, source: &mut Source) -> Result<(), SendError> {
+    sending.send_unseen(source).await?;
     let mut chunk = Vec::new();
     loop {
         source.next(&mut chunk).await.map_err(SendError::Source)?;
         if chunk.is_empty() {
             break;
         }
-        if let Some(wait) = pace.throttle(chunk.len()) {
-            wait.await;
-            meter.touch(clock.mono());
-        }
+        sending.throttle(chunk.len()).await;
         let mut rest = chunk.as_slice();
         while !rest.is_empty() {
-            let n = poll_fn(|cx| {
-                let room = usize::try_from(meter.room()).unwrap_or(usize::MAX);
-                let part = rest.get(..room).unwrap_or(rest);
-                let mut wire = wire.borrow_mut();
-                if part.is_empty() {
-                    // What TLS still holds of the allowed bytes goes out.
-                    return match Pin::new(&mut *wire).poll_flush(cx) {
-                        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                        _ => Poll::Pending,
-                    };
-                }
-                Pin::new(&mut *wire).poll_write(cx, part)
-            })
-            .await
-            .map_err(SendError::Wire)?;
-            if n == 0 {
-                return Err(SendError::Wire(io::ErrorKind::WriteZero.into()));
-            }
+            let n = poll_fn(|cx| sending.poll_write(cx, rest)).await?;
             rest = rest.get(n..).unwrap_or_default();
-            meter.sent.set(meter.sent.get() + n as u64);
-            meter.touch(clock.mono());
-            pace.progress(meter.sent());
+            sending.count(n);
         }
     }
     // Retried until done: on slow links the socket has no room for the
     // close_notify when all the data has just been written.
+    let wire = sending.wire;
     poll_fn(|cx| Pin::new(&mut *wire.borrow_mut()).poll_close(cx))
         .await
         .map_err(SendError::Wire)
 }
+
+impl Sending<'_> {
+    /// Has the kernel send the file, as far as it can and nobody has to see it.
+    async fn send_unseen(&self, source: &mut Source) -> Result<(), SendError> {
+        let Some((file, mut offset, end)) = source.unseen() else {
+            return Ok(());
+        };
+        let mut part_len = PACED_LEN;
+        while offset < end {
+            let mut granted = usize::try_from(end - offset).map_or(part_len, |n| n.min(part_len));
+            // Where a rate is set, small parts keep the flow even.
+            part_len = match self.throttle(granted).await {
+                true => PACED_LEN,
+                false => FREE_LEN,
+            };
+            while granted > 0 {
+                let len = poll_fn(|_| self.poll_room(granted)).await;
+                let sent = self.wire.borrow().send_file(&file, offset, len);
+                let Some(sent) = sent else {
+                    return Ok(());
+                };
+                let n = match sent.await {
+                    Ok(0) => return Err(SendError::Source(shrank())),
+                    Ok(n) => n,
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(()),
+                    Err(error) if is_of_disk(&error) => return Err(SendError::Source(error)),
+                    Err(error) => return Err(SendError::Wire(error)),
+                };
+                granted = granted.saturating_sub(n);
+                offset += n as u64;
+                source.skip_to(offset);
+                self.count(n);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until `bytes` may be sent; whether there is a limit at all.
+    async fn throttle(&self, bytes: usize) -> bool {
+        let Some(wait) = self.pace.throttle(bytes) else {
+            return false;
+        };
+        wait.await;
+        self.meter.touch(self.clock.mono());
+        true
+    }
+
+    fn count(&self, n: usize) {
+        self.meter.sent.set(self.meter.sent() + n as u64);
+        self.meter.touch(self.clock.mono());
+        self.pace.progress(self.meter.sent());
+    }
+
+    /// How many of `wanted` bytes the meter allows; none are waited for.
+    fn poll_room(&self, wanted: usize) -> Poll<usize> {
+        match usize::try_from(self.meter.room()).map_or(wanted, |room| room.min(wanted)) {
+            0 => Poll::Pending,
+            room => Poll::Ready(room),
+        }
+    }
+
+    fn poll_write(&self, context: &mut Context<'_>, rest: &[u8]) -> Poll<Result<usize, SendError>> {
+        let mut wire = self.wire.borrow_mut();
+        let Poll::Ready(room) = self.poll_room(rest.len()) else {
+            // What TLS still holds of the allowed bytes goes out.
+            return match Pin::new(&mut *wire).poll_flush(context) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(SendError::Wire(error))),
+                _ => Poll::Pending,
+            };
+        };
+        let part = rest.get(..room).unwrap_or(rest);
+        let written = Pin::new(&mut *wire).poll_write(context, part);
+        written.map(|written| match written {
+            Ok(0) => Err(SendError::Wire(io::ErrorKind::WriteZero.into())),
+            written => written.map_err(SendError::Wire),
+        })
+    }
+}
+
+/// Whether an error of a copy from disk to network is the disk's.
+fn is_of_disk(error: &io::Error) -> bool {
+    let of_disk = [Errno::IO, Errno::STALE, Errno::UCLEAN, Errno::NXIO];
+    of_disk
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Bytes in one call to the kernel while a rate is set, or may be.
+const PACED_LEN: usize = 64 << 10;
+
+/// The same without one; a socket buffer takes no more at once.
+const FREE_LEN: usize = 4 << 20;
 
 /// Reads the data connection to its end. A server sends no data on an upload,
 /// so what comes is TLS's own, and anything else is dropped.
@@ -174,7 +249,6 @@ mod tests {
     use std::net::SocketAddr;
     use std::rc::Rc;
     use std::sync::Arc;
-    use std::task::Context;
 
     /// As many zeros as anyone reads.
     struct Zeros;
@@ -212,6 +286,8 @@ mod tests {
     struct Sink {
         taken: Rc<Cell<usize>>,
         closed: Rc<Cell<bool>>,
+        /// The kernel copies, in parts of at most so many bytes.
+        copies: Option<usize>,
     }
 
     impl Stream for Sink {
@@ -223,6 +299,19 @@ mod tests {
         }
         fn unacked(&self) -> Option<u64> {
             None
+        }
+        fn send_file(
+            &self,
+            _file: &Arc<dyn File>,
+            offset: u64,
+            len: usize,
+        ) -> Option<LocalFuture<'static, io::Result<usize>>> {
+            let (n, taken) = (len.min(self.copies?), self.taken.clone());
+            assert_eq!(offset, taken.get() as u64, "each byte once, in order");
+            Some(Box::pin(async move {
+                taken.set(taken.get() + n);
+                Ok(n)
+            }))
         }
     }
 
@@ -264,14 +353,23 @@ mod tests {
     }
 
     /// What has gone out before the server took the file, and in the end.
-    fn sent_before_and_after(size: u64, allowed: u64) -> (usize, usize) {
-        let sink = Sink::default();
+    fn sent_before_and_after(copies: Option<usize>, size: u64, allowed: u64) -> (usize, usize) {
+        let sink = Sink {
+            copies,
+            ..Sink::default()
+        };
         let (taken, closed) = (sink.taken.clone(), sink.closed.clone());
         let wire = RefCell::new(Wire::Plain(Box::new(sink)));
         let mut source = Source::new(Arc::new(Zeros), Pool::inline(), (0, size), 1000, None);
         let meter = Meter::new(Mono::default(), allowed);
         smol::block_on(async {
-            let sending = send(&wire, &mut source, &OsClock, &meter, &Free);
+            let sending = Sending {
+                wire: &wire,
+                clock: &OsClock,
+                meter: &meter,
+                pace: &Free,
+            };
+            let sending = send(sending, &mut source);
             let mut sending = std::pin::pin!(sending);
             let ended = poll_once(&mut sending).await.is_some();
             let before = taken.get();
@@ -288,9 +386,14 @@ mod tests {
 
     #[test]
     fn no_more_than_allowed_goes_out_before_the_server_takes_the_file() {
-        assert_eq!(sent_before_and_after(5000, 0), (0, 5000));
-        assert_eq!(sent_before_and_after(5000, 2500), (2500, 5000));
-        assert_eq!(sent_before_and_after(5000, 4999), (4999, 5000));
-        assert_eq!(sent_before_and_after(5000, 5000), (5000, 5000));
+        for copies in [None, Some(70_001)] {
+            for allowed in [0, 2500, 64 << 10, 299_999, 300_000] {
+                let before = usize::try_from(allowed).unwrap();
+                assert_eq!(
+                    sent_before_and_after(copies, 300_000, allowed),
+                    (before, 300_000)
+                );
+            }
+        }
     }
 }

@@ -35,6 +35,7 @@ impl Session {
             Plan::Append(_) => Command::Appe(path),
             _ => Command::Stor(path),
         };
+        entry.appended_at = matches!(plan, Plan::Append(_)).then_some(offset);
         let opened = self.open_data(entry, &command, opening, waiting, feed);
         let (mut flight, wire) = match opened.await {
             Ok(opened) => opened,

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_rustls::client::TlsStream;
@@ -10,6 +11,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use smol::io::{AsyncRead, AsyncWrite};
 
 use super::tls::Tcp;
+use crate::sys::{File, LocalFuture};
 
 /// A TCP connection, or TLS on one. Closing it sends close_notify (with TLS),
 /// all of it, and then shuts the sending side down; reading goes on.
@@ -31,6 +33,20 @@ impl Wire {
     /// Bytes that the peer has not acknowledged, where the system tells.
     pub(super) fn unacked(&self) -> Option<u64> {
         self.tcp().unacked()
+    }
+
+    /// Sends a part of a file without reading it (see `Stream::send_file`); TLS
+    /// has to see what it encrypts.
+    pub(super) fn send_file(
+        &self,
+        file: &Arc<dyn File>,
+        offset: u64,
+        len: usize,
+    ) -> Option<LocalFuture<'static, io::Result<usize>>> {
+        match self {
+            Wire::Plain(tcp) => tcp.send_file(file, offset, len),
+            Wire::Tls(_) => None,
+        }
     }
 
     /// Our end.

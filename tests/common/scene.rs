@@ -229,7 +229,7 @@ fn stored(root: &Path) -> u64 {
 fn goes_on_where_the_server_is(log: &str) -> Result<(), String> {
     let (mut asked, mut said, mut offset) = (VecDeque::new(), 0, 0);
     for line in log.lines() {
-        let Some((_, line)) = line.split_once("control] ") else {
+        let Some((_, line)) = line.split_once("] ") else {
             continue;
         };
         if line.starts_with("< 220") {

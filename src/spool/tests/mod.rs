@@ -3,6 +3,7 @@
 
 mod archive;
 mod crash;
+mod damage;
 mod failures;
 mod full;
 pub(crate) mod memory;

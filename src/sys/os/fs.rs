@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use rustix::fs::{
     CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
     statvfs, syncfs,
 };
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
 
@@ -135,6 +136,13 @@ impl File for OsFile {
         }
     }
 
+    fn read_cached(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut bufs = [io::IoSliceMut::new(buf)];
+        // Old kernels and some filesystems refuse the flag: all the same.
+        preadv2(&self.0, &mut bufs, offset, ReadWriteFlags::NOWAIT)
+            .map_err(|_| io::ErrorKind::WouldBlock.into())
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(data, offset)
     }
@@ -145,6 +153,10 @@ impl File for OsFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 
     fn sync(&self) -> io::Result<()> {
