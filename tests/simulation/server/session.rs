@@ -111,7 +111,7 @@ impl Session {
                 return Err(Gone);
             }
             // A time that is not set leaves nothing to tell a version by.
-            let time = matches!(command.verb(), Verb::Mfmt | Verb::Mdtm);
+            let time = matches!(command.verb(), Verb::Mfmt | Verb::Mdtm | Verb::Feat);
             if !time && dice.one_in(moods.refuse_one_in) {
                 return self
                     .refuse(&command, dice.pick(&["450", "451", "425"]))
