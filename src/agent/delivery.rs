@@ -10,7 +10,7 @@ use crate::base::ByteSize;
 use crate::spool::{Entry, EntryId, Proof, Receipt, Settlement};
 use crate::supervisor::{Event, FailedEntry, Fault, LaneId, SessionId, Verdict};
 use crate::sys::{LocalFuture, Mono};
-use crate::upload::{self, Class, Delivered, Failure, Feed, Job};
+use crate::upload::{self, Class, Delivered, Failure, Feed, Job, Step};
 
 /// What was spent on an entry that is not delivered yet.
 #[derive(Clone, Copy, Debug, Default)]
@@ -127,7 +127,8 @@ impl LaneFeed {
             key: entry.id.place(),
             fault,
             refusals_before: entry.attempts,
-            progressed: doing.position > 0 && sent > 0,
+            // Bytes that a check threw away again are none.
+            progressed: doing.position > 0 && sent > 0 && failure.step != Step::Verify,
         };
         let random = agent.sys.rng.next_u64();
         let verdict = agent
@@ -142,10 +143,9 @@ impl LaneFeed {
             agent.release(entry.id);
             agent.signal.wake();
         } else {
-            let refusing = agent
-                .clone()
-                .refused(entry.id, failure.to_string(), verdict);
-            agent.spawn(refusing);
+            let (id, why) = (entry.id, failure.to_string());
+            let refusing = agent.clone();
+            agent.spawn(async move { refusing.refused(id, why, verdict).await });
         }
     }
 }
@@ -297,7 +297,7 @@ impl Agent {
     }
 
     /// Writes a refusal down, or buries the entry, before anyone has it again.
-    async fn refused(self: Rc<Self>, id: EntryId, why: String, verdict: Verdict) {
+    pub(super) async fn refused(&self, id: EntryId, why: String, verdict: Verdict) {
         let dead = verdict == Verdict::Dead;
         let noted = self
             .spool

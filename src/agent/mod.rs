@@ -62,7 +62,7 @@ pub struct Agent {
     tz: TimeZone,
     floor: Cell<Option<Wall>>,
     /// Entries that are being uploaded or settled: nobody else may take them.
-    in_hand: RefCell<BTreeMap<EntryId, SessionId>>,
+    in_hand: RefCell<BTreeMap<EntryId, InHand>>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
     /// So may those up to here, by the number of their lane: what they cost was
@@ -95,6 +95,14 @@ pub struct Agent {
     scanned: Cell<bool>,
     /// Weak, because the tasks hold the agent.
     tasks: Weak<LocalExecutor<'static>>,
+}
+
+/// An entry that somebody has.
+#[derive(Clone)]
+struct InHand {
+    session: SessionId,
+    lane: LaneId,
+    path: Vec<u8>,
 }
 
 /// A server, and what is known of it.

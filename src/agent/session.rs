@@ -6,7 +6,7 @@
 //! takes as long as many of them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,14 +14,17 @@ use std::time::Duration;
 
 use smol::channel::Receiver;
 
-use super::Agent;
 use super::delivery::{LaneFeed, lane_of};
 use super::setup::Naming;
 use super::signal::Signal;
+use super::{Agent, InHand};
 use crate::spool::{Entry, EntryId, Order, Spool, SpoolError};
 use crate::supervisor::{Assignment, Event, Fault, LaneId, Pick, ServerId, SessionId};
 use crate::sys::{File, Wall};
 use crate::upload::{Class, Failure, Job, Server, Session};
+
+/// An entry's bytes, or why there are none.
+type Opened = Result<Box<dyn File>, SpoolError>;
 
 /// What a session is sending, for `status`.
 #[derive(Clone, Debug)]
@@ -116,7 +119,12 @@ impl Agent {
     /// its entries would count as waiting for ever.
     async fn settle_first(&self, id: SessionId) {
         let limit = self.sys.clock.mono().after(SETTLE_LIMIT);
-        let in_hand = || self.in_hand.borrow().values().any(|session| *session == id);
+        let in_hand = || {
+            self.in_hand
+                .borrow()
+                .values()
+                .any(|held| held.session == id)
+        };
         while in_hand() && self.sys.clock.mono() < limit {
             let soon = self.sys.clock.mono().after(SETTLE_LOOK);
             self.sys.clock.sleep_until(soon).await;
@@ -246,9 +254,17 @@ impl Agent {
     }
 
     /// The entry that an assignment means, opened and named.
-    async fn fetch(&self, id: SessionId, order: Assignment) -> Option<Fetched> {
+    async fn fetch(&self, session: SessionId, order: Assignment) -> Option<Fetched> {
         loop {
-            let (entry, content) = self.pick(id, order).await?;
+            let (entry, opened) = self.pick(session, order).await?;
+            let content = match opened {
+                Ok(file) => Arc::from(file),
+                Err(e) => {
+                    let why = format!("its bytes cannot be read: {e}");
+                    self.unreadable(order.lane, &entry, why).await;
+                    continue;
+                }
+            };
             match self.job(order.lane, &entry, content) {
                 Ok(job) => {
                     let lane = order.lane;
@@ -266,17 +282,20 @@ impl Agent {
         }
     }
 
-    async fn pick(&self, id: SessionId, order: Assignment) -> Option<(Entry, Arc<dyn File>)> {
+    /// The next entry for an order, and its bytes.
+    async fn pick(&self, session: SessionId, order: Assignment) -> Option<(Entry, Opened)> {
         let name = self.lane(order.lane)?.watch.name.clone();
-        let end = match order.pick {
-            Pick::Oldest => Order::Oldest,
-            Pick::Newest => Order::Newest,
+        let (end, steps) = match order.pick {
+            Pick::Oldest => (Order::Oldest, &[1, LOOK_AHEAD][..]),
+            // An older version of the same file may stand farther back.
+            Pick::Newest => (Order::Newest, &[LOOK_AHEAD][..]),
         };
-        for most in [1, LOOK_AHEAD] {
-            let (name, in_hand) = (name.clone(), self.in_hand.borrow().clone());
+        for &most in steps {
+            let (name, before) = (name.clone(), self.in_hand.borrow().clone());
+            let in_hand: BTreeSet<EntryId> = before.keys().copied().collect();
             // The first is opened in the same go: mostly it is the one.
             let look = move |spool: &mut Spool| {
-                let window = spool.window(&name, end, most, &|id| in_hand.contains_key(&id))?;
+                let window = spool.window(&name, end, most, &|id| in_hand.contains(&id))?;
                 let opened = window.first().map(|entry| spool.open_blob(entry.id));
                 Ok((window, opened))
             };
@@ -288,17 +307,14 @@ impl Agent {
                     return None;
                 }
             };
-            let now = self.sys.clock.mono();
-            let free = |entry: &Entry| {
-                // Looked at again: another session may have taken it meanwhile.
-                !self.in_hand.borrow().contains_key(&entry.id)
-                    && !self.state.borrow().holds(order.lane, entry.id.place(), now)
-            };
-            for (place, entry) in window.into_iter().enumerate() {
-                if !free(&entry) {
-                    continue;
-                }
-                self.in_hand.borrow_mut().insert(entry.id, id);
+            if let Some((place, entry)) = self.first_free(order.lane, window, &before) {
+                let (lane, path) = (order.lane, entry.path.clone());
+                let held = InHand {
+                    session,
+                    lane,
+                    path,
+                };
+                self.in_hand.borrow_mut().insert(entry.id, held);
                 let opened = match opened.take().filter(|_| place == 0) {
                     Some(opened) => opened,
                     None => {
@@ -306,30 +322,55 @@ impl Agent {
                         self.spool.with(move |spool| spool.open_blob(id)).await
                     }
                 };
-                return self.opened(order.lane, entry, opened).await;
+                return Some((entry, opened));
             }
         }
         None
     }
 
-    async fn opened(
+    /// The first entry that may go now, and its place in the window: nobody has
+    /// it, it is not held back, and no older version of its file is on its way or
+    /// before it in the queue. The versions of one file go in the order in which
+    /// they were taken, so that the newest is the one that stays. `before` was in
+    /// hand when the window was made, and does not stand in it.
+    fn first_free(
         &self,
         lane: LaneId,
-        entry: Entry,
-        opened: Result<Box<dyn File>, SpoolError>,
-    ) -> Option<(Entry, Arc<dyn File>)> {
-        match opened {
-            Ok(file) => Some((entry, Arc::from(file))),
-            Err(e) => {
-                let path = entry.path.escape_ascii();
-                log::error!(
-                    "watch {:?}: {path}: its bytes cannot be read: {e}",
-                    entry.lane
-                );
-                self.bury(lane, entry.id, &e.to_string()).await;
-                None
-            }
-        }
+        window: Vec<Entry>,
+        before: &BTreeMap<EntryId, InHand>,
+    ) -> Option<(usize, Entry)> {
+        let now = self.sys.clock.mono();
+        let (in_hand, state) = (self.in_hand.borrow(), self.state.borrow());
+        let is_free = |entry: &Entry| {
+            // Looked at again: another session may have taken it meanwhile.
+            !in_hand.contains_key(&entry.id) && !state.holds(lane, entry.id.place(), now)
+        };
+        let waits_for_older = |entry: &Entry| {
+            let same_file = |held: &InHand| held.lane == lane && held.path == entry.path;
+            let is_older = |other: &Entry| other.id < entry.id && other.path == entry.path;
+            let mut held = in_hand.values().chain(before.values());
+            held.any(same_file) || window.iter().any(is_older)
+        };
+        let at = window
+            .iter()
+            .position(|entry| is_free(entry) && !waits_for_older(entry))?;
+        window.into_iter().enumerate().nth(at)
+    }
+
+    /// An entry's bytes cannot be read now. The disk may have had a bad moment, so
+    /// this counts like a refusal.
+    async fn unreadable(&self, lane: LaneId, entry: &Entry, why: String) {
+        let (path, key) = (entry.path.escape_ascii(), entry.id.place());
+        log::error!("watch {:?}: {path}: {why}", entry.lane);
+        let random = self.sys.rng.next_u64();
+        let verdict = self.state.borrow_mut().entry_unusable(
+            lane,
+            key,
+            entry.attempts,
+            &self.moment(),
+            random,
+        );
+        self.refused(entry.id, why, verdict).await;
     }
 
     fn job(&self, lane: LaneId, entry: &Entry, content: Arc<dyn File>) -> Result<Job, String> {

@@ -114,9 +114,11 @@ impl LaneHealth {
         Verdict::Refused
     }
 
-    /// A session or data connection broke over an entry. The first time it is simply
-    /// tried again; after that it is held back beyond `server_rests_until`, so that
-    /// one poisonous file does not keep all others from their turn.
+    /// A session or data connection broke over an entry. If it got further, it is
+    /// held back for the first wait, and no more is held against it. The first time
+    /// without progress it is simply tried again; after that it is held back beyond
+    /// `server_rests_until`, longer each time, so that one poisonous file does not
+    /// keep all others from their turn.
     pub(super) fn broke(
         &mut self,
         key: u64,
@@ -125,11 +127,14 @@ impl LaneHealth {
         random: u64,
     ) {
         let known = self.forget(key);
-        if progressed {
-            return;
-        }
-        let breaks = known.map_or(0, |known| known.breaks).saturating_add(1);
+        let before = known.map_or(0, |known| known.breaks);
+        let breaks = if progressed {
+            0
+        } else {
+            before.saturating_add(1)
+        };
         let held_until = match breaks {
+            0 => server_rests_until.after(self.retry.wait(0, random)),
             1 => Mono::default(),
             breaks => server_rests_until.after(self.retry.wait(breaks - 2, random)),
         };

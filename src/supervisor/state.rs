@@ -140,19 +140,8 @@ impl State {
             return Verdict::Retry;
         };
         if failed.fault == Fault::File {
-            let verdict = lane.health.refused(
-                failed.key,
-                failed.refusals_before.saturating_add(1),
-                self.file_attempts,
-                lane.rules.dead_needs_proof,
-                now,
-                random,
-            );
-            if verdict == Verdict::Dead {
-                lane.waiting = lane.waiting.saturating_sub(1);
-                lane.drain_if_empty();
-            }
-            return verdict;
+            let (lane, before) = (failed.lane, failed.refusals_before);
+            return self.refused(lane, failed.key, before, None, now, random);
         }
         // What a full server has taken it did not keep.
         if failed.progressed && failed.fault != Fault::ServerFull {
@@ -165,6 +154,44 @@ impl State {
                 .broke(failed.key, failed.progressed, rests_until, random);
         }
         Verdict::Retry
+    }
+
+    /// Takes note of an entry that could not even be sent, which no server is to
+    /// blame for; otherwise as [`State::entry_failed`].
+    pub fn entry_unusable(
+        &mut self,
+        lane: LaneId,
+        key: u64,
+        refusals_before: u32,
+        now: &Moment<'_>,
+        random: u64,
+    ) -> Verdict {
+        self.refused(lane, key, refusals_before, Some(false), now.mono, random)
+    }
+
+    fn refused(
+        &mut self,
+        lane: LaneId,
+        key: u64,
+        refusals_before: u32,
+        needs_proof: Option<bool>,
+        now: Mono,
+        random: u64,
+    ) -> Verdict {
+        let Some(lane) = self.lanes.get_mut(lane.0) else {
+            return Verdict::Retry;
+        };
+        let refusals = refusals_before.saturating_add(1);
+        let needs_proof = needs_proof.unwrap_or(lane.rules.dead_needs_proof);
+        let allowed = self.file_attempts;
+        let verdict = lane
+            .health
+            .refused(key, refusals, allowed, needs_proof, now, random);
+        if verdict == Verdict::Dead {
+            lane.waiting = lane.waiting.saturating_sub(1);
+            lane.drain_if_empty();
+        }
+        verdict
     }
 
     /// The next thing to do. Call again until there is none.

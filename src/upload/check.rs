@@ -242,6 +242,11 @@ impl Session {
 
     /// What is there is not ours: start anew, unless it is just the beginning.
     fn differs(&self, entry: &mut Entry, message: &str) -> Fault {
+        if entry.appended_at.is_some() {
+            // It seems to replace a file by what is appended.
+            self.server
+                .learn(|profile| profile.resuming = Resuming::Never);
+        }
         entry.restart = true;
         let failure = Failure::new(Class::Data, Step::Verify, &entry.subject(), message);
         Fault {
@@ -251,8 +256,8 @@ impl Session {
     }
 
     /// Whether the file under the final name, of the right size, is this entry:
-    /// by hash, else by the time that was set before the rename. Where neither
-    /// can be told the size has to do.
+    /// by hash, else by the time that was set before the rename. The size alone
+    /// does not tell it from an earlier version of the same length.
     pub(super) async fn evidence(&mut self, entry: &Entry) -> Result<Evidence, Failure> {
         let path = entry.last.as_bytes().to_vec();
         if let Some((command, _)) = self.digest().filter(|_| entry.job.size > 0) {
@@ -271,17 +276,18 @@ impl Session {
                 });
             }
         }
-        if self.time_command(entry).is_some() {
-            let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
-            // In doubt it is another one: sending again loses nothing.
-            let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
-            return Ok(if same {
-                Evidence::Ours(Proof::Size)
-            } else {
-                Evidence::Other
-            });
+        // In doubt it is another one: sending again loses nothing, while an
+        // earlier version taken for this one would be all that ever arrives.
+        if self.time_command(entry).is_none() {
+            return Ok(Evidence::Other);
         }
-        Ok(Evidence::Ours(Proof::Size))
+        let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
+        let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
+        Ok(if same {
+            Evidence::Ours(Proof::Size)
+        } else {
+            Evidence::Other
+        })
     }
 
     /// The command that gives the server's file the time of ours.

@@ -16,6 +16,7 @@ use super::session::{Feeding, Session};
 use crate::ftp::command::Command;
 use crate::ftp::control::Tag;
 use crate::ftp::path::{PathError, RemotePath};
+use crate::ftp::reply::Reply;
 use crate::ftp::verify::parse_size;
 
 /// A job with its names on the server.
@@ -230,6 +231,12 @@ impl Session {
         if std::mem::take(&mut entry.restart) && plan == Plan::Complete {
             plan = Plan::Restart;
         }
+        // Some servers replace a file by what is appended. Only the bytes of our
+        // own STOR are surely its beginning, not those that an APPE left.
+        let surely_ours = entry.begun && entry.appended_at.is_none();
+        if matches!(plan, Plan::Append(_)) && !surely_ours {
+            plan = Plan::Restart;
+        }
         match plan {
             Plan::Published => {
                 if let Some(ended) = self.settle_published(entry).await? {
@@ -279,13 +286,15 @@ impl Session {
         self.ask(entry)?;
         let (temporary, last) = match entry.asked.take() {
             None => (Remote::Unasked, Remote::Unasked),
-            Some(Asked { temporary, last }) => (
-                self.remote(temporary).await?,
-                match last {
-                    Some(tag) => self.remote(tag).await?,
-                    None => Remote::Missing,
-                },
-            ),
+            Some(Asked { temporary, last }) => {
+                let temporary = self.reply(Step::Look, temporary).await?;
+                let last = match last {
+                    Some(tag) => Some(self.reply(Step::Look, tag).await?),
+                    None => None,
+                };
+                let last = last.map_or(Ok(Remote::Missing), |r| self.remote(&entry.last, &r));
+                (self.remote(&entry.temporary, &temporary)?, last?)
+            }
         };
         self.can_look()?;
         entry.look = false;
@@ -297,12 +306,19 @@ impl Session {
         Ok((temporary, last))
     }
 
-    async fn remote(&mut self, tag: Tag) -> Result<Remote, Failure> {
-        let reply = self.reply(Step::Look, tag).await?;
-        if is_not_implemented(&reply) {
+    /// What a reply to `SIZE` tells. "Not now" is no answer: taken for "no such
+    /// file", it would have a file sent again that is there.
+    fn remote(&self, path: &RemotePath, reply: &Reply) -> Result<Remote, Failure> {
+        if is_not_implemented(reply) {
             self.server.learn(|profile| profile.no_size = true);
         }
-        Ok(parse_size(&reply).map_or(Remote::Missing, Remote::Bytes))
+        match parse_size(reply) {
+            Some(size) => Ok(Remote::Bytes(size)),
+            None if reply.is_transient() => {
+                Err(Failure::refused(Step::Look, &path.to_string(), reply))
+            }
+            None => Ok(Remote::Missing),
+        }
     }
 
     /// Whether it can be told which names are taken, where that matters.

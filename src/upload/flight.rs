@@ -81,13 +81,10 @@ impl Session {
         &mut self,
         entry: &Entry,
         command: &Command,
+        opening: Opening,
         waiting: &mut Option<Waiting>,
         feed: &Feeding<'_>,
     ) -> Result<(Flight, Wire), Refused> {
-        if let Some(wire) = self.lingering.take() {
-            smol::future::poll_once(transfer::drain(&wire)).await;
-        }
-        let opening = self.opening().await?;
         let mut flight = self.launch(command, waiting.as_ref())?;
         let opened = self
             .open_listening(opening, &mut flight, waiting, feed)
@@ -104,7 +101,10 @@ impl Session {
     /// Where the data connection goes. A way that never worked here is tried
     /// before the STOR is sent, because a server waits long for a data
     /// connection that does not come.
-    async fn opening(&mut self) -> Result<Opening, Failure> {
+    pub(super) async fn opening(&mut self) -> Result<Opening, Failure> {
+        if let Some(wire) = self.lingering.take() {
+            smol::future::poll_once(transfer::drain(&wire)).await;
+        }
         let target = match self.prepared.take() {
             Some(to) => Target::Passive(to),
             None => self.target().await?,

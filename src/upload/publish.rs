@@ -83,7 +83,7 @@ impl Session {
             return Ok(());
         }
         if !whole || taken.is_none() {
-            if whole {
+            if whole && refusal.code.is_some_and(|code| code >= 500) {
                 self.server.learn(|profile| profile.no_rename = true);
             }
             return Err(refusal);

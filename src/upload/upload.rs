@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use super::converse::Upload;
+use super::data::Opening;
 use super::deliver::{EAGER_BYTES_MAX, Ended, Entry, Fault, Waiting};
 use super::digest::Hasher;
 use super::failure::{Failure, Step};
@@ -25,8 +26,8 @@ impl Session {
         feed: &Feeding<'_>,
     ) -> Result<Ended, Fault> {
         self.spare_tickets(waiting, next, feed).await?;
-        let offset = match self.restart_at(entry, plan).await {
-            Ok(offset) => offset,
+        let (opening, offset) = match self.prepare(entry, plan, waiting, feed).await {
+            Ok(prepared) => prepared,
             Err(refused) => return Err(self.recover(entry, plan, next, refused).await?),
         };
         let path = entry.temporary.as_bytes().to_vec();
@@ -35,7 +36,8 @@ impl Session {
             _ => Command::Stor(path),
         };
         entry.appended_at = matches!(plan, Plan::Append(_)).then_some(offset);
-        let (mut flight, wire) = match self.open_data(entry, &command, waiting, feed).await {
+        let opened = self.open_data(entry, &command, opening, waiting, feed);
+        let (mut flight, wire) = match opened.await {
             Ok(opened) => opened,
             Err(refused) => return Err(self.recover(entry, plan, next, refused).await?),
         };
@@ -69,6 +71,25 @@ impl Session {
         };
         let hash = source.into_hash().filter(|_| offset == 0);
         self.finish_check(entry, check, hash).await
+    }
+
+    /// Where the data connection goes, and the offset of the first byte. A REST
+    /// comes last of all, because some servers forget it with any command but
+    /// the transfer (RFC 3659 §5.3), and would store the rest of the file over
+    /// its beginning.
+    async fn prepare(
+        &mut self,
+        entry: &Entry,
+        plan: Plan,
+        waiting: &mut Option<Waiting>,
+        feed: &Feeding<'_>,
+    ) -> Result<(Opening, u64), Refused> {
+        if matches!(plan, Plan::Continue(_)) {
+            self.flush(waiting, feed).await?;
+        }
+        let opening = self.opening().await?;
+        let offset = self.restart_at(entry, plan).await?;
+        Ok((opening, offset))
     }
 
     /// The bytes of the entry from `offset` on. They are hashed on the way when
