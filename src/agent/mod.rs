@@ -140,6 +140,20 @@ impl Agent {
             log::warn!("spool: {finding}");
         }
         archiving::set_archives(&mut spool, &setup)?;
+        let agent = Rc::new(Agent::with_spool(sys, setup, spool, Rc::downgrade(tasks))?);
+        if let Some(memory) = &agent.setup.memory {
+            agent.recall(memory);
+        }
+        Ok(agent)
+    }
+
+    /// An agent that goes on with what is in the spool.
+    fn with_spool(
+        sys: &Sys,
+        setup: Setup,
+        mut spool: Spool,
+        tasks: Weak<LocalExecutor<'static>>,
+    ) -> Result<Agent, SpoolError> {
         let now = sys.clock.mono();
         let started = setup.memory.as_ref().map_or(now, Memory::started);
         let mut state = State::new(rules(&setup, &spool), started);
@@ -158,7 +172,7 @@ impl Agent {
             .schedules
             .iter()
             .map(|schedule| RefCell::new(schedule.rate.map(|rate| Bucket::new(rate, now))));
-        let agent = Rc::new(Agent {
+        Ok(Agent {
             sys: sys.clone(),
             buckets: buckets.collect(),
             setup,
@@ -187,12 +201,8 @@ impl Agent {
             signal: Signal::new(),
             stopping: Cell::new(false),
             draining: Cell::new(false),
-            tasks: Rc::downgrade(tasks),
-        });
-        if let Some(memory) = &agent.setup.memory {
-            agent.recall(memory);
-        }
-        Ok(agent)
+            tasks,
+        })
     }
 
     /// The server of that name, if there is one.
