@@ -275,6 +275,9 @@ impl Session {
                     false => Evidence::Other,
                 });
             }
+            if reply.is_transient() {
+                return Err(Failure::refused(Step::Look, &entry.subject(), &reply));
+            }
         }
         // In doubt it is another one: sending again loses nothing, while an
         // earlier version taken for this one would be all that ever arrives.
@@ -282,6 +285,9 @@ impl Session {
             return Ok(Evidence::Other);
         }
         let reply = self.call(Step::Look, &Command::Mdtm(path)).await?;
+        if reply.is_transient() {
+            return Err(Failure::refused(Step::Look, &entry.subject(), &reply));
+        }
         let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
         Ok(if same {
             Evidence::Ours(Proof::Size)

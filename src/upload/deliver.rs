@@ -306,6 +306,13 @@ impl Session {
         Ok((temporary, last))
     }
 
+    /// What stands under a name.
+    pub(super) async fn standing(&mut self, path: &RemotePath) -> Result<Remote, Failure> {
+        let size = Command::Size(path.as_bytes().to_vec());
+        let reply = self.call(Step::Look, &size).await?;
+        self.remote(path, &reply)
+    }
+
     /// What a reply to `SIZE` tells. "Not now" is no answer: taken for "no such
     /// file", it would have a file sent again that is there.
     fn remote(&self, path: &RemotePath, reply: &Reply) -> Result<Remote, Failure> {
@@ -387,10 +394,10 @@ impl Session {
             if direct {
                 entry.temporary = entry.last.clone();
             }
-            last = match self.size(entry.last.as_bytes()).await? {
-                Some(size) => Remote::Bytes(size),
-                None => return Ok(None),
-            };
+            last = self.standing(&entry.last).await?;
+            if last == Remote::Missing {
+                return Ok(None);
+            }
         }
         let message = format!("{NUMBERED_NAMES_MAX} numbered names are taken");
         Err(

@@ -1,7 +1,9 @@
 //! The rename that makes a file visible.
 
-use super::deliver::Waiting;
+use super::check::Evidence;
+use super::deliver::{Entry, Waiting};
 use super::failure::{Failure, Step};
+use super::resume::Remote;
 use super::session::{Feeding, Session};
 use crate::ftp::reply::Reply;
 
@@ -16,18 +18,12 @@ impl Session {
         let Some(held) = waiting.as_ref() else {
             return Ok(());
         };
-        let refused = held.refused.clone();
-        let from = held.entry.temporary.as_bytes().to_vec();
-        let to = held.entry.last.as_bytes().to_vec();
-        let renamed = match refused {
-            Some(refusal) => {
-                self.rename_over(&from, &to, held.entry.job.size, refusal)
-                    .await
-            }
-            None => match self.rename(&from, &to).await {
+        let (from, to) = (held.entry.temporary.as_bytes(), held.entry.last.as_bytes());
+        let renamed = match held.refused.clone() {
+            Some(refusal) => self.rename_over(&held.entry, refusal).await,
+            None => match self.rename(from, to).await {
                 Err(failure) if !failure.ends_session() => {
-                    self.rename_over(&from, &to, held.entry.job.size, failure)
-                        .await
+                    self.rename_over(&held.entry, failure).await
                 }
                 other => other,
             },
@@ -69,24 +65,27 @@ impl Session {
 
     /// After a refused rename: some servers never rename over a file. Only
     /// when ours is whole under its temporary name is the old one deleted.
-    async fn rename_over(
-        &mut self,
-        from: &[u8],
-        to: &[u8],
-        size: u64,
-        refusal: Failure,
-    ) -> Result<(), Failure> {
-        let whole = self.size(from).await? == Some(size);
-        let taken = self.size(to).await?;
-        if !whole && taken == Some(size) {
-            // The refusal came from a second rename: the first one worked.
-            return Ok(());
-        }
-        if !whole || taken.is_none() {
-            if whole && refusal.code.is_some_and(|code| code >= 500) {
-                self.server.learn(|profile| profile.no_rename = true);
+    async fn rename_over(&mut self, entry: &Entry, refusal: Failure) -> Result<(), Failure> {
+        let (from, to) = (entry.temporary.as_bytes(), entry.last.as_bytes());
+        let size = Remote::Bytes(entry.job.size);
+        let ours = self.standing(&entry.temporary).await?;
+        let theirs = self.standing(&entry.last).await?;
+        match (ours, theirs) {
+            (Remote::Missing, theirs) if theirs == size => {
+                // A second rename is refused when the first one worked.
+                return match self.evidence(entry).await? {
+                    Evidence::Ours(_) => Ok(()),
+                    Evidence::Other => Err(refusal),
+                };
             }
-            return Err(refusal);
+            (ours, Remote::Bytes(_)) if ours == size => {}
+            (ours, Remote::Missing) if ours == size => {
+                if refusal.code.is_some_and(|code| code >= 500) {
+                    self.server.learn(|profile| profile.no_rename = true);
+                }
+                return Err(refusal);
+            }
+            _ => return Err(refusal),
         }
         self.delete(to).await.map_err(|failure| {
             if failure.ends_session() {

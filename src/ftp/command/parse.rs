@@ -116,12 +116,12 @@ fn plain(verb: Verb, argument: &[u8]) -> Option<Result<Command, ParseError>> {
         Verb::User => Command::User,
         Verb::Hash => |path| Command::Digest(DigestCommand::Hash, path),
         Verb::Md5 => |path| Command::Digest(DigestCommand::Md5, path),
-        Verb::Xcrc => |path| Command::Digest(DigestCommand::Xcrc, path),
-        Verb::Xmd5 => |path| Command::Digest(DigestCommand::Xmd5, path),
-        Verb::Xsha => |path| Command::Digest(DigestCommand::Xsha, path),
-        Verb::Xsha1 => |path| Command::Digest(DigestCommand::Xsha1, path),
-        Verb::Xsha256 => |path| Command::Digest(DigestCommand::Xsha256, path),
-        Verb::Xsha512 => |path| Command::Digest(DigestCommand::Xsha512, path),
+        Verb::Xcrc => |path| Command::Digest(DigestCommand::Xcrc, unquote(path)),
+        Verb::Xmd5 => |path| Command::Digest(DigestCommand::Xmd5, unquote(path)),
+        Verb::Xsha => |path| Command::Digest(DigestCommand::Xsha, unquote(path)),
+        Verb::Xsha1 => |path| Command::Digest(DigestCommand::Xsha1, unquote(path)),
+        Verb::Xsha256 => |path| Command::Digest(DigestCommand::Xsha256, unquote(path)),
+        Verb::Xsha512 => |path| Command::Digest(DigestCommand::Xsha512, unquote(path)),
         _ => return None,
     };
     let empty = argument.is_empty();
@@ -130,6 +130,28 @@ fn plain(verb: Verb, argument: &[u8]) -> Option<Result<Command, ParseError>> {
     } else {
         Ok(make(argument.to_vec()))
     })
+}
+
+/// The path of an X digest command, which stands in quotes when it has blanks
+/// in it; within them a backslash makes the next byte an ordinary one.
+fn unquote(argument: Vec<u8>) -> Vec<u8> {
+    let Some(quoted) = argument
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+    else {
+        return argument;
+    };
+    let mut path = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    while let Some(byte) = bytes.next() {
+        let byte = if *byte == b'\\' {
+            bytes.next()
+        } else {
+            Some(byte)
+        };
+        path.extend(byte);
+    }
+    path
 }
 
 /// The commands whose argument may be left out.

@@ -29,13 +29,36 @@ fn a_file_whose_226_was_lost_is_found_and_not_sent_again() {
 #[test]
 fn a_file_whose_rename_was_answered_to_nobody_is_settled_by_looking() {
     let world = World::new();
-    world.host().rules = vec![rule("RNTO", 1, Does::Lose)];
+    world.host().features = vec!["EPSV", "XCRC"];
+    world.host().rules = vec![
+        rule("RNTO", 1, Does::Lose),
+        always_says("XCRC", "213 B19943CE"),
+    ];
     let (first, second) = deliver_twice(&world, b"bytes");
     assert_eq!(first.failure().class, Class::Network);
     second.only().as_ref().unwrap();
     assert_eq!(second.done[0].1, 0, "bytes on the wire");
     assert_eq!(count(&world.host().log, "STOR"), 1);
     assert_eq!(world.host().files["/a"], b"bytes");
+}
+
+#[test]
+fn a_file_that_nothing_tells_from_an_earlier_version_is_sent_again() {
+    let world = World::new();
+    world.host().files.insert("/a".into(), b"older".to_vec());
+    let outcomes = world.deliver(World::options(), vec![tried(1, "/a", b"newer")]);
+    outcomes.only().as_ref().unwrap();
+    assert_eq!(world.host().files["/a"], b"newer");
+}
+
+#[test]
+fn a_question_that_is_not_answered_now_is_no_proof_of_anything() {
+    let world = World::new();
+    world.host().files.insert("/a".into(), b"bytes".to_vec());
+    world.host().rules = vec![always_says("SIZE /a", "450 not now")];
+    let outcomes = world.deliver(World::options(), vec![tried(1, "/a", b"bytes")]);
+    assert!(outcomes.only().is_err());
+    assert_eq!(count(&world.host().log, "STOR"), 0);
 }
 
 #[test]

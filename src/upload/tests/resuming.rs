@@ -1,8 +1,9 @@
 //! What is there of a file already, and how the rest comes to it.
 
 use super::super::Resuming;
-use super::world::{Outcomes, World, tried};
-use super::{always_says, count, place};
+use super::host::{Does, Rule};
+use super::world::{Outcomes, World, job, tried};
+use super::{always_says, count, place, rule};
 
 /// A world that has the first bytes of `/a`.
 fn with_part(part: &[u8]) -> World {
@@ -12,6 +13,11 @@ fn with_part(part: &[u8]) -> World {
         .files
         .insert("/.a.t1.part".into(), part.to_vec());
     world
+}
+
+/// The first upload breaks after four bytes.
+fn cut_after_4() -> Rule {
+    rule("STOR", 1, Does::Cut(4, "426 lost"))
 }
 
 fn assert_delivered(world: &World, outcomes: &Outcomes, content: &[u8]) {
@@ -31,19 +37,43 @@ fn only_the_rest_is_sent() {
 
 #[test]
 fn a_server_that_refuses_rest_is_appended_to() {
-    let world = with_part(b"0123");
-    world.host().rules = vec![always_says("REST", "502 no")];
-    let outcomes = world.deliver(World::options(), vec![tried(1, "/a", b"0123456789")]);
+    let world = World::new();
+    world.host().rules = vec![cut_after_4(), always_says("REST", "502 no")];
+    let outcomes = world.deliver(World::options(), vec![job(1, "/a", b"0123456789")]);
     assert_delivered(&world, &outcomes, b"0123456789");
     assert_eq!(count(&world.host().log, "APPE"), 1);
 }
 
 #[test]
-fn a_server_that_refuses_both_gets_it_anew() {
+fn what_an_earlier_life_left_is_not_appended_to() {
     let world = with_part(b"0123");
-    world.host().rules = vec![always_says("REST", "502 no"), always_says("APPE", "502 no")];
+    world.host().rules = vec![always_says("REST", "502 no")];
+    let outcomes = world.deliver(World::options(), vec![tried(1, "/a", b"0123456789")]);
+    assert_delivered(&world, &outcomes, b"0123456789");
+    assert_eq!(count(&world.host().log, "APPE"), 0);
+}
+
+#[test]
+fn nothing_comes_between_a_rest_and_its_stor() {
+    let world = with_part(b"0123");
+    world.deliver(
+        World::options(),
+        vec![tried(1, "/a", b"0123456789"), tried(2, "/b", b"b")],
+    );
+    let host = world.host();
+    assert_eq!(place(&host.log, "STOR /.a"), place(&host.log, "REST") + 1);
+}
+
+#[test]
+fn a_server_that_refuses_both_gets_it_anew() {
+    let world = World::new();
+    world.host().rules = vec![
+        cut_after_4(),
+        always_says("REST", "502 no"),
+        always_says("APPE", "502 no"),
+    ];
     let learned = world.run(World::options(), async |session, server| {
-        let mut outcomes = Outcomes::of(vec![tried(1, "/a", b"0123456789")]);
+        let mut outcomes = Outcomes::of(vec![job(1, "/a", b"0123456789")]);
         session.run(&mut outcomes).await.unwrap();
         assert_delivered(&world, &outcomes, b"0123456789");
         server.profile().resuming
@@ -53,11 +83,11 @@ fn a_server_that_refuses_both_gets_it_anew() {
 
 #[test]
 fn an_append_that_replaced_the_file_is_found_out_and_made_good() {
-    let world = with_part(b"0123");
+    let world = World::new();
     world.host().append_replaces = true;
-    world.host().rules = vec![always_says("REST", "502 no")];
+    world.host().rules = vec![cut_after_4(), always_says("REST", "502 no")];
     let learned = world.run(World::options(), async |session, server| {
-        let mut outcomes = Outcomes::of(vec![tried(1, "/a", b"0123456789")]);
+        let mut outcomes = Outcomes::of(vec![job(1, "/a", b"0123456789")]);
         session.run(&mut outcomes).await.unwrap();
         assert_delivered(&world, &outcomes, b"0123456789");
         server.profile().resuming
