@@ -4,6 +4,7 @@
 //! session, when a session is opened or closed, who waits for how long.
 
 mod events;
+mod failed;
 mod health;
 mod lanes;
 mod servers;
