@@ -4,6 +4,8 @@
 //! producers all follow from it. `SIM_SEED=n` repeats one run and prints its
 //! log; `SIM_RUNS=n` makes as many random runs.
 
+#![allow(unreachable_pub)] // Everything is one program.
+
 mod disk;
 mod judge;
 mod net;
