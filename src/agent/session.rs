@@ -18,6 +18,7 @@ use super::delivery::{LaneFeed, lane_of};
 use super::setup::Naming;
 use super::signal::Signal;
 use super::{Agent, InHand};
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::spool::{Entry, EntryId, Order, Spool, SpoolError};
 use crate::supervisor::{Assignment, Event, Fault, LaneId, Pick, ServerId, SessionId};
 use crate::sys::{File, Wall};
@@ -351,9 +352,10 @@ impl Agent {
             let mut held = in_hand.values().chain(before.values());
             held.any(same_file) || window.iter().any(is_older)
         };
+        let any_order = is_on(Sabotage::AnyOrder);
         let at = window
             .iter()
-            .position(|entry| is_free(entry) && !waits_for_older(entry))?;
+            .position(|entry| is_free(entry) && (any_order || !waits_for_older(entry)))?;
         window.into_iter().enumerate().nth(at)
     }
 

@@ -1,6 +1,8 @@
 //! Plain values that every other module may use: sizes, durations,
 //! points in time, secrets.
 
+#[doc(hidden)]
+pub mod sabotage;
 mod secret;
 mod size;
 mod span;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::sys::{Clock, Fs, Meta};
 
 use super::EntryId;
@@ -130,7 +131,9 @@ impl Core {
             fs: &*self.fs,
             writable: self.writable && self.poisoned.is_none(),
             now_ns: self.clock.wall().0,
-            has_receipt: &|segment, index| left.contains_key(&id_of(segment, index)),
+            has_receipt: &|segment, index| {
+                left.contains_key(&id_of(segment, index)) && !is_on(Sabotage::ForgetReceipts)
+            },
             let_go: &|segment, index, blob, path| {
                 let id = id_of(segment, index);
                 outbox.let_go(id, blob, path, left.get(&id) != Some(&false))

@@ -17,10 +17,11 @@ use super::core::Core;
 use super::error::SpoolError;
 use super::frame;
 use super::lane::Lane;
-use super::ledger::{Receipt, SETTLE_BATCH};
+use super::ledger::{Proof, Receipt, SETTLE_BATCH};
 use super::record::Change;
 use super::segment::{Index, Segment, State};
 use super::{EntryId, Spool};
+use crate::base::sabotage::{Sabotage, is_on};
 
 /// An entry leaves the spool.
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ impl Spool {
             .iter()
             .filter(|s| !self.core.left.contains_key(&s.id))
             .map(|s| &s.receipt)
+            .filter(|r| r.proof != Proof::Evicted || !is_on(Sabotage::EvictSilently))
             .collect();
         let entered = match self.catch_up() {
             Ok(()) => self.enter(&receipts),

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::sys::{Create, File, Fs, Kind, Meta};
 
 use super::error::TakeError;
@@ -90,6 +91,13 @@ impl Spool {
         let coming = self.bring_in(lane, batch, &admitted, answers)?;
         if coming.is_empty() {
             return Ok(());
+        }
+        if is_on(Sabotage::RemoveSourceEarly) {
+            let copied = coming.iter().filter(|c| c.origin == Origin::Moved);
+            let_sources_go(
+                &*self.core.fs,
+                &copied.map(|c| (c, true)).collect::<Vec<_>>(),
+            );
         }
         let flushed = self.flush_contents(lane, &coming, answers);
         let whole = |c: &Incoming<'_>| answers.get(c.at).is_some_and(Option::is_none);

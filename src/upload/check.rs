@@ -11,6 +11,7 @@ use super::options::{IfGone, VerifyMode};
 use super::profile::Resuming;
 use super::session::Session;
 use super::source::Source;
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::ftp::command::{Command, DigestCommand};
 use crate::ftp::control::Tag;
 use crate::ftp::path::RemotePath;
@@ -199,6 +200,7 @@ impl Session {
         let subject = entry.subject();
         match parse_size(&reply) {
             Some(size) if size == entry.job.size => Ok(Proof::Size),
+            Some(size) if is_on(Sabotage::AcceptLonger) && size > entry.job.size => Ok(Proof::Size),
             Some(size) => {
                 let message = format!("the server has {size} of {} bytes", entry.job.size);
                 if entry.appended_at.and_then(|at| at.checked_add(size)) == Some(entry.job.size) {
@@ -260,6 +262,9 @@ impl Session {
     /// does not tell it from an earlier version of the same length.
     pub(super) async fn evidence(&mut self, entry: &Entry) -> Result<Evidence, Failure> {
         let path = entry.last.as_bytes().to_vec();
+        if is_on(Sabotage::SizeIsEvidence) {
+            return Ok(Evidence::Ours(Proof::Size));
+        }
         if let Some((command, _)) = self.digest().filter(|_| entry.job.size > 0) {
             let tag = self.queue(Step::Look, &Command::Digest(command, path.clone()))?;
             let limit = self.server.options.stall_timeout + hashing_time(entry.job.size);

@@ -13,6 +13,7 @@ use super::options::{IfExists, Publish, ServerOptions};
 use super::profile::Resuming;
 use super::resume::{Plan, Remote, plan};
 use super::session::{Feeding, Session};
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::ftp::command::Command;
 use crate::ftp::control::Tag;
 use crate::ftp::path::{PathError, RemotePath};
@@ -118,6 +119,7 @@ impl Entry {
             Publish::Direct => last.clone(),
         };
         let look = job.tried || options.if_exists != IfExists::Overwrite;
+        let look = look && !is_on(Sabotage::NeverLook);
         Ok(Entry {
             job,
             temporary,
@@ -173,6 +175,10 @@ impl Session {
                     // The one before has settled: its rename went with our STOR,
                     // unless nothing had to be sent.
                     self.flush(waiting, feed).await?;
+                    if is_on(Sabotage::SettleBeforeRename) {
+                        let delivered = entry.delivered(proof);
+                        feed.borrow_mut().done(id, entry.sent, Ok(delivered));
+                    }
                     *waiting = Some(Waiting::new(entry, proof));
                     return Ok(());
                 }
@@ -228,7 +234,8 @@ impl Session {
         }
         let resuming = self.resuming();
         let mut plan = plan(temporary, last, entry.job.size, resuming);
-        if std::mem::take(&mut entry.restart) && plan == Plan::Complete {
+        let again = std::mem::take(&mut entry.restart) || is_on(Sabotage::DeleteWhole);
+        if again && plan == Plan::Complete {
             plan = Plan::Restart;
         }
         // Some servers replace a file by what is appended. Only the bytes of our

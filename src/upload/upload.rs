@@ -7,11 +7,13 @@ use super::data::Opening;
 use super::deliver::{EAGER_BYTES_MAX, Ended, Entry, Fault, Waiting};
 use super::digest::Hasher;
 use super::failure::{Failure, Step};
+use super::job::Proof;
 use super::recover::Refused;
 use super::resume::Plan;
 use super::session::{Feeding, Session};
 use super::source::Source;
 use super::wire::Wire;
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::ftp::command::Command;
 
 impl Session {
@@ -70,7 +72,15 @@ impl Session {
             }
         };
         let hash = source.into_hash().filter(|_| offset == 0);
-        self.finish_check(entry, check, hash).await
+        let checked = self.finish_check(entry, check, hash).await;
+        let forgets = is_on(Sabotage::BelieveAnyReply)
+            || is_on(Sabotage::ForgetCheckAfterResume) && offset > 0;
+        match checked {
+            Err(fault) if forgets && !fault.failure.ends_session() => {
+                Ok(Ended::Checked(Proof::Reply))
+            }
+            checked => checked,
+        }
     }
 
     /// Where the data connection goes, and the offset of the first byte. A REST

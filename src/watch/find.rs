@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::sabotage::{Sabotage, is_on};
 use crate::sys::{Clock, Fs, Kind, Meta, Sys, Writers};
 
 use super::rules::{Rules, dir, is_unsafe, join, name, parents};
@@ -240,7 +241,10 @@ impl Finder {
         let fs = self.fs.clone();
         // A file that cannot be asked about is about to be found gone, or is not
         // ours to read, which the taking reports.
-        let writers = || fs.writers(&source).unwrap_or(Writers::Unknown);
+        let writers = || match is_on(Sabotage::TakeOpenFiles) {
+            true => Writers::None,
+            false => fs.writers(&source).unwrap_or(Writers::Unknown),
+        };
         let verdict = self.settling.judge(now, path, sign, meta, beside, writers);
         match verdict {
             Verdict::Ready => self.found.push(Ready {

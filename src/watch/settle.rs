@@ -14,7 +14,7 @@
 //! says when a waiting file wants to be looked at again, [`Settling::poll_due`]
 //! which.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::sys::{Meta, Mono, Wall, Writers};
@@ -89,7 +89,7 @@ struct Waiting {
 pub(super) struct Settling {
     ready: ReadyWhen,
     quiet: Duration,
-    waiting: HashMap<Vec<u8>, Waiting>,
+    waiting: BTreeMap<Vec<u8>, Waiting>,
     overflowed: bool,
     /// Wall clock minus monotonic clock at the last look.
     offset_ns: Option<i64>,
@@ -102,7 +102,7 @@ impl Settling {
         Settling {
             ready,
             quiet,
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             overflowed: false,
             offset_ns: None,
             steady_since: Mono::default(),

@@ -1,52 +1,89 @@
-//! The whole agent in a simulated world, seed by seed.
+//! The whole agent in a simulated world, run by run.
 //!
-//! One seed is one run: the disk, the network, the server, the clock and the
-//! producers all follow from it. `SIM_SEED=n` repeats one run and prints its
-//! log; `SIM_RUNS=n` makes as many random runs.
+//! The disk, the network, the server, the clock and the producers of a run all
+//! follow from its seed. A run that fails prints the line that repeats it;
+//! `SIM_CASE=name` repeats one with its whole log. `SIM_RUNS=n` makes as many
+//! random runs, `SIM_FIRST=n` begins with another seed: for a longer soak,
+//!
+//! ```text
+//! SIM_RUNS=1000000 SIM_FIRST=1000000 cargo test --release --features sim --test simulation -- --nocapture
+//! ```
 
 #![allow(unreachable_pub)] // Everything is one program.
 
+mod case;
 mod disk;
 mod judge;
 mod net;
 mod producer;
+mod runner;
+mod sabotages;
 mod scenario;
 mod server;
 mod time;
 mod world;
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use case::Case;
+use runner::{hunt, run_all, side_by_side};
+
+/// Random runs, unless `SIM_RUNS` says otherwise.
+const RUNS: u64 = 20_000;
+/// Random runs in which a sabotage must be noticed.
+const HUNT_MAX: u64 = 4000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
-fn every_promise_holds_in_random_worlds() {
-    if let Some(seed) = number("SIM_SEED") {
-        time::log_with_simulated_time();
-        let (_, verdict) = scenario::random(seed);
-        assert_eq!(verdict, Ok(()));
+fn every_promise_holds_and_every_sabotage_is_noticed() {
+    if let Ok(name) = std::env::var("SIM_CASE") {
+        time::print_log();
+        let case = Case::named(&name).expect("a name that a failed run printed");
+        assert_eq!(runner::run(case).1, Ok(()));
         return;
     }
-    let runs = number("SIM_RUNS").unwrap_or(2000);
-    let mut failed = Vec::new();
-    let (mut crashes, mut crashed) = (0, 0);
+    let began = Instant::now();
     let first = number("SIM_FIRST").unwrap_or(0);
-    for seed in first..first + runs {
-        let began = std::time::Instant::now();
-        let (facts, verdict) = scenario::random(seed);
-        if began.elapsed().as_secs() > 1 {
-            println!("SIM_SEED={seed} took {:?}", began.elapsed());
-        }
-        crashes += facts.crashes;
-        crashed += u64::from(facts.crashes > 0);
-        if let Err(why) = verdict {
-            println!("SIM_SEED={seed}: {why}");
-            failed.push(seed);
-        }
-    }
+    let random = first..first + number("SIM_RUNS").unwrap_or(RUNS);
+    let tally = run_all(&random.map(Case::random).collect::<Vec<_>>());
     println!(
-        "simulation: {runs} runs, {crashed} with a crash, {crashes} crashes, {} failed",
-        failed.len()
+        "random: {} runs, {} with a crash, {:.0} s",
+        tally.runs,
+        tally.crashed,
+        began.elapsed().as_secs_f64()
     );
-    assert!(failed.is_empty());
+    let caught = hunt_all();
+    println!(
+        "simulation: {} runs, {} crashes, {caught}/{} sabotages caught",
+        tally.runs,
+        tally.crashes,
+        sabotages::ALL.len()
+    );
+    assert!(
+        tally.failed.is_empty(),
+        "{} runs failed",
+        tally.failed.len()
+    );
+    assert!(tally.crashed * 2 >= tally.runs, "too few runs with a crash");
+    assert_eq!(caught, sabotages::ALL.len(), "a sabotage was not noticed");
+}
+
+/// How many sabotages are noticed.
+fn hunt_all() -> usize {
+    let caught = Mutex::new(0);
+    side_by_side(sabotages::ALL, |sabotage| {
+        let hunted = hunt(*sabotage, number("SIM_HUNT").unwrap_or(HUNT_MAX));
+        match hunted {
+            Some((runs, why)) => {
+                println!("{}: caught by run {runs}: {why}", sabotage.name);
+                *caught.lock().unwrap() += 1;
+            }
+            None => println!("{}: NOT caught", sabotage.name),
+        }
+    });
+    caught.into_inner().unwrap()
 }

@@ -8,22 +8,18 @@ use edgespool::sys::{Clock, Mono, Wall};
 use super::disk::Faults;
 use super::judge::judge;
 use super::net::Weather;
+use super::runner::Facts;
+use super::sabotages::Switched;
 use super::server::{Manners, Moods};
 use super::time::Dice;
 use super::world::{End, Options, World};
-
-/// What a run was like.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
-    pub crashes: u64,
-}
 
 /// For so long things go wrong.
 const STORM: Duration = Duration::from_secs(1800);
 /// Lives of the agent in calm weather until everything must be delivered.
 const CALM_LIVES: u32 = 12;
 
-pub fn random(seed: u64) -> (Facts, Result<(), String>) {
+pub fn random(seed: u64, sabotage: Option<Switched>) -> (Facts, Result<(), String>) {
     let dice = Dice::new(seed ^ 0x5eed);
     let options = Options {
         connections: dice.pick(&[1, 1, 2]),
@@ -38,7 +34,7 @@ pub fn random(seed: u64) -> (Facts, Result<(), String>) {
     };
     let world = World::new(seed, options, Manners::random(&dice));
     let mut facts = Facts::default();
-    storm(&world, &dice);
+    storm(&world, &dice, sabotage);
     let careful = dice.percent(50);
     let producer = world.producer(dice.between(1, 10), Duration::from_secs(40), careful);
     world.spawn(producer.run());
@@ -48,13 +44,13 @@ pub fn random(seed: u64) -> (Facts, Result<(), String>) {
     (facts, calm(&world).and_then(|()| judge(&world, false)))
 }
 
-fn storm(world: &World, dice: &Dice) {
+fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
     let until = world.clock.mono().after(STORM);
     let rare = |most: u64| dice.pick(&[0, 0, most, most / 4]);
     world.disk.set_faults(Faults {
         one_in: rare(200),
         until,
-        left_out: None,
+        left_out: sabotage.and_then(Switched::left_out),
     });
     world.net.set_weather(Weather {
         cut_one_in: rare(12),

@@ -1,7 +1,7 @@
 //! Time that moves only when nothing else can happen, and randomness from a seed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,31 +29,70 @@ thread_local! {
     static SHOWN: RefCell<Option<SimClock>> = const { RefCell::new(None) };
 }
 
+/// What becomes of what is logged in this thread.
+#[derive(Default)]
+enum Sink {
+    #[default]
+    Nothing,
+    Printed,
+    /// The newest of it is kept.
+    Kept(VecDeque<String>, usize),
+}
+
+thread_local! {
+    static SINK: RefCell<Sink> = RefCell::default();
+}
+
 struct Logger;
 
 impl log::Log for Logger {
     fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+        SINK.with_borrow(|sink| !matches!(sink, Sink::Nothing))
     }
 
     fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let now = SHOWN.with_borrow(|clock| clock.as_ref().map(|clock| clock.mono().0));
         let now = now.unwrap_or_default().as_secs_f64();
-        println!(
-            "{now:10.3} {:5} {}: {}",
-            record.level(),
-            record.target(),
-            record.args()
-        );
+        let (level, target, said) = (record.level(), record.target(), record.args());
+        let line = format!("{now:10.3} {level:5} {target}: {said}");
+        SINK.with_borrow_mut(|sink| match sink {
+            Sink::Nothing => {}
+            Sink::Printed => println!("{line}"),
+            Sink::Kept(lines, most) => {
+                if lines.len() >= *most {
+                    lines.pop_front();
+                }
+                lines.push_back(line);
+            }
+        });
     }
 
     fn flush(&self) {}
 }
 
-/// Prints all that is logged, with the simulated time.
-pub fn log_with_simulated_time() {
-    log::set_logger(&Logger).unwrap();
+fn listen(sink: Sink) {
+    // Whoever was first made it the logger of all threads.
+    let _first = log::set_logger(&Logger);
     log::set_max_level(log::LevelFilter::Debug);
+    SINK.set(sink);
+}
+
+/// Prints all that is logged in this thread, with the simulated time.
+pub fn print_log() {
+    listen(Sink::Printed);
+}
+
+/// The newest events of what `work` logs.
+pub fn with_last_events<T>(most: usize, work: impl FnOnce() -> T) -> (T, VecDeque<String>) {
+    listen(Sink::Kept(VecDeque::new(), most));
+    let done = work();
+    match SINK.take() {
+        Sink::Kept(lines, _) => (done, lines),
+        _ => (done, VecDeque::new()),
+    }
 }
 
 impl SimClock {
