@@ -23,8 +23,24 @@ const FLOOR_EVERY: Duration = Duration::from_secs(3600);
 
 impl Agent {
     /// The service: watches, takes and uploads until [`Agent::stop`].
-    /// Other commands are answered at `control`, if that socket can be had.
-    pub async fn run(self: &Rc<Self>, control: &Path) -> Outcome {
+    /// Other commands are answered at `control`, if one is given and that
+    /// socket can be had.
+    pub async fn run(self: &Rc<Self>, control: Option<&Path>) -> Outcome {
+        if let Some(control) = control {
+            self.listen(control);
+        }
+        for lane in 0..self.setup.lanes.len() {
+            self.spawn(self.clone().watch_lane(LaneId(lane)));
+        }
+        self.spawn(self.clone().settle_all());
+        self.spawn(self.clone().archive_all());
+        self.spawn(self.clone().move_floor());
+        self.spawn(self.clone().keep_budgets());
+        self.drive(&|| false).await;
+        self.finish().await
+    }
+
+    fn listen(self: &Rc<Self>, control: &Path) {
         match status::bind(control) {
             Ok(listener) => {
                 let agent = self.clone();
@@ -36,15 +52,6 @@ impl Agent {
                 control.display()
             ),
         }
-        for lane in 0..self.setup.lanes.len() {
-            self.spawn(self.clone().watch_lane(LaneId(lane)));
-        }
-        self.spawn(self.clone().settle_all());
-        self.spawn(self.clone().archive_all());
-        self.spawn(self.clone().move_floor());
-        self.spawn(self.clone().keep_budgets());
-        self.drive(&|| false).await;
-        self.finish().await
     }
 
     /// One round: takes what is ready, uploads everything, and ends. A server

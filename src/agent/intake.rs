@@ -27,7 +27,8 @@ impl Agent {
         let Some(setup) = self.lane(lane) else { return };
         let (sender, receiver) = bounded(BATCHES_WAITING);
         let taken = self.already_taken(&setup.watch);
-        let started = Watcher::start(&self.sys, setup.watch.clone(), taken, sender);
+        let (hints, options) = (self.setup.hints.clone(), setup.watch.clone());
+        let started = Watcher::start(&self.sys, hints, options, taken, sender);
         match started {
             Ok((watcher, control)) => {
                 let taking = self.take_all(lane, &receiver, Some(&control));

@@ -7,7 +7,7 @@ use super::Memory;
 use crate::schedule::{RetryOptions, ScheduleOptions};
 use crate::spool;
 use crate::upload::ServerOptions;
-use crate::watch::WatchOptions;
+use crate::watch::{HintSource, WatchOptions};
 
 /// Everything that an agent needs to know.
 pub struct Setup {
@@ -29,6 +29,9 @@ pub struct Setup {
     pub file_attempts: u32,
     /// What the agent before a reload knew.
     pub memory: Option<Memory>,
+    /// Where [`Agent::run`](super::Agent::run) hears of changes in the watched
+    /// directories.
+    pub hints: Rc<dyn HintSource>,
 }
 
 /// A destination.

@@ -14,8 +14,6 @@ pub enum Sabotage {
     BelieveAnyReply,
     /// Nobody looks at the server before sending again.
     NeverLook,
-    /// A file that is longer than ours counts as ours.
-    AcceptLonger,
     /// A file is taken while its writer has it open.
     TakeOpenFiles,
     /// A file of the same length counts as this very version.

@@ -9,16 +9,17 @@ use crate::config::{self, Config, remote::Facts};
 use crate::ftp::secret::Secret;
 use crate::schedule::{Pace, RetryOptions, ScheduleOptions};
 use crate::spool::{self, LedgerLimits, WhenFull};
+use crate::sys::Pool;
 use crate::upload::{
     DataChoice, DataMode, IfExists, IfGone, MinTls, Publish, ServerOptions, TlsMode, VerifyMode,
 };
-use crate::watch::{ReadyWhen, Take, WatchOptions};
+use crate::watch::{Inotify, ReadyWhen, Take, WatchOptions};
 
 /// What `PASS` says for `anonymous` (RFC 1635).
 const ANONYMOUS_PASSWORD: &[u8] = b"edgespool@";
 
 /// Everything for [`crate::agent::Agent::open`].
-pub(crate) fn setup(config: &Config) -> Setup {
+pub(crate) fn setup(config: &Config, pool: &Pool) -> Setup {
     let server_place = |name: &str| config.servers.iter().position(|s| s.name == name);
     let servers = config.servers.iter().map(|server| ServerSetup {
         options: server_options(server),
@@ -60,6 +61,7 @@ pub(crate) fn setup(config: &Config) -> Setup {
         },
         file_attempts: config.retry.file_attempts,
         memory: None,
+        hints: Rc::new(Inotify::new(pool.clone())),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
     let mut config = config;
     let memory = Rc::new(RefCell::new(None));
     loop {
-        let mut setup = assemble::setup(&config);
+        let mut setup = assemble::setup(&config, &sys.pool);
         setup.memory = memory.take();
         let control = config.status.socket.clone();
         let reloaded = Rc::new(RefCell::new(None));
@@ -36,7 +36,7 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
                 std::future::pending().await
             };
             agent.say_hello().await;
-            let outcome = smol::future::or(agent.run(&control), listening).await;
+            let outcome = smol::future::or(agent.run(Some(&control)), listening).await;
             // Left behind it would only look like an agent.
             let _gone = std::fs::remove_file(&control);
             keep.replace(Some(agent.memory()));
@@ -106,7 +106,7 @@ async fn reload(sys: &Sys, file: &Path) -> Option<Config> {
 
 /// One round.
 pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience: Duration) -> Exit {
-    let mut setup = assemble::setup(config);
+    let mut setup = assemble::setup(config, &sys.pool);
     if !respect_schedule {
         for lane in &mut setup.lanes {
             lane.schedule = None;

@@ -12,7 +12,6 @@ use crate::sys::Sys;
 
 use super::find::{AlreadyTaken, Finder};
 use super::hints::{HintSource, NoHints};
-use super::inotify::Inotify;
 use super::scan::Scan;
 use super::stretch::{End, POLL_EVERY, Stretch, say_polling};
 use super::{OptionsError, Ready, WatchOptions};
@@ -72,25 +71,11 @@ impl Control {
 }
 
 impl Watcher {
-    /// A watcher with the kernel's notices. Run it with [`Watcher::run`].
+    /// A watcher with hints from `source`. Run it with [`Watcher::run`].
     ///
     /// # Errors
     /// When the options cannot be.
     pub fn start(
-        sys: &Sys,
-        options: WatchOptions,
-        already_taken: AlreadyTaken,
-        out: Sender<Vec<Ready>>,
-    ) -> Result<(Watcher, Control), OptionsError> {
-        let source = Rc::new(Inotify::new(sys.pool.clone()));
-        Watcher::start_with(sys, source, options, already_taken, out)
-    }
-
-    /// A watcher with hints from elsewhere.
-    ///
-    /// # Errors
-    /// When the options cannot be.
-    pub fn start_with(
         sys: &Sys,
         source: Rc<dyn HintSource>,
         options: WatchOptions,

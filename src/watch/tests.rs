@@ -85,7 +85,7 @@ fn watching<F>(
 {
     let (out, offers) = bounded(1);
     let (watcher, control) =
-        Watcher::start_with(&world.sys, source, options, never_taken(), out).unwrap();
+        Watcher::start(&world.sys, source, options, never_taken(), out).unwrap();
     let executor = LocalExecutor::new();
     let watching = executor.spawn(watcher.run());
     let offers = Offers {

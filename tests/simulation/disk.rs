@@ -20,12 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use edgespool::sys::{Clock, Kind, Meta};
 
-pub use fault::{Faults, Op};
+pub use fault::{Faults, LeftOut, Op};
 pub use raw::Raw;
 use tree::{Change, Tree};
 
 use super::time::{Dice, SimClock};
 
+/// Bytes that fit on the disk.
+const CAPACITY: u64 = 64 << 20;
 /// The inode number of every mount's root.
 const ROOT: u64 = 1;
 
@@ -77,6 +79,9 @@ struct State {
     crashed: bool,
     /// Power cuts so far.
     cuts: u64,
+    /// Files that are open now, and at most.
+    open: u64,
+    open_max: u64,
 }
 
 /// The disk of one device. Clones are the same disk.
@@ -93,12 +98,14 @@ impl SimFs {
             dice,
             clock,
             mounts: Vec::new(),
-            capacity: 64 << 20,
+            capacity: CAPACITY,
             locked: false,
             ops: 0,
             crash_at: None,
             crashed: false,
             cuts: 0,
+            open: 0,
+            open_max: 0,
         })))
     }
 
@@ -134,8 +141,15 @@ impl SimFs {
         self.state().faults = faults;
     }
 
-    pub fn set_capacity(&self, bytes: u64) {
-        self.state().capacity = bytes;
+    /// Leaves so much room from now on; `None`: plenty.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        let mut state = self.state();
+        state.capacity = bytes.map_or(CAPACITY, |bytes| state.used() + bytes);
+    }
+
+    /// Files that were open at once, at most.
+    pub fn open_max(&self) -> u64 {
+        self.state().open_max
     }
 
     /// Puts another filesystem at `path`.

@@ -13,8 +13,10 @@
 
 mod case;
 mod disk;
+mod hints;
 mod judge;
 mod net;
+mod options;
 mod producer;
 mod runner;
 mod sabotages;

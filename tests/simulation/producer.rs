@@ -1,18 +1,21 @@
 //! The devices that write files, and the book of what they wrote.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use edgespool::watch::Hint;
+
 use super::disk::SimFs;
+use super::hints::Kernel;
 use super::time::{Dice, SimClock};
 
 /// Where the files appear.
-pub const WATCHED: &str = "/data/camera";
+pub const WATCHED: &str = "/data";
 
 /// Every content that a path had when it was whole.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +24,20 @@ pub struct Page {
     /// The newest version is on the disk for good and was not taken back: it
     /// must arrive.
     pub certain: bool,
+    /// Lengths and times (in seconds, as FTP tells them) of the versions.
+    stamps: BTreeSet<(usize, i64)>,
+    /// Two versions have the same length and time: where the server offers no
+    /// hash, nobody can tell which one it has.
+    pub ambiguous: bool,
+}
+
+impl Page {
+    fn note(&mut self, disk: &SimFs, path: &Path, content: Vec<u8>) {
+        let mtime = disk.raw().mtime(&Path::new(WATCHED).join(path));
+        let stamp = (content.len(), mtime.div_euclid(1_000_000_000));
+        self.ambiguous |= !self.stamps.insert(stamp);
+        self.versions.push(content);
+    }
 }
 
 /// What was written, by path below [`WATCHED`].
@@ -30,14 +47,14 @@ pub struct Book {
 }
 
 impl Book {
-    fn write(&mut self, path: &Path, content: Vec<u8>, certain: bool) {
+    fn write(&mut self, disk: &SimFs, path: &Path, content: Vec<u8>, certain: bool) {
         log::info!(
             "written: {}: {}, certain: {certain}",
             path.display(),
             shown(&content)
         );
         let page = self.pages.entry(path.to_owned()).or_default();
-        page.versions.push(content);
+        page.note(disk, path, content);
         page.certain = certain;
     }
 
@@ -48,9 +65,10 @@ impl Book {
         }
     }
 
-    /// Whether the newest version of a path may be so long.
-    pub fn is_newest(&self, path: &[u8], size: u64) -> bool {
-        let page = self.pages.get(Path::new(OsStr::from_bytes(path)));
+    /// Whether the newest version of a lane's path may be so long.
+    pub fn is_newest(&self, lane: &str, path: &[u8], size: u64) -> bool {
+        let path = Path::new(lane).join(OsStr::from_bytes(path));
+        let page = self.pages.get(&path);
         let newest = page.and_then(|page| page.versions.last());
         newest.is_none_or(|newest| newest.len() as u64 == size)
     }
@@ -71,7 +89,8 @@ impl Book {
                     shown(&content)
                 );
                 page.certain = false;
-                page.versions.push(content);
+                let path = file.strip_prefix(WATCHED).unwrap();
+                page.note(disk, path, content);
             }
         }
     }
@@ -88,6 +107,8 @@ pub struct Producer {
     pub disk: SimFs,
     pub clock: SimClock,
     pub dice: Dice,
+    pub kernel: Kernel,
+    pub lanes: &'static [&'static str],
     pub book: Rc<RefCell<Book>>,
     /// Files and rewrites in all.
     pub actions: u64,
@@ -95,6 +116,8 @@ pub struct Producer {
     pub pause_max: Duration,
     /// Every write is flushed before the next one.
     pub careful: bool,
+    /// No file is longer.
+    pub len_max: usize,
 }
 
 impl Producer {
@@ -124,20 +147,23 @@ impl Producer {
 
     fn new_path(&self, serial: u64) -> PathBuf {
         let dir = self.dice.pick(&["", "", "day", "day/hour", "a b"]);
-        if !dir.is_empty() {
-            self.disk.raw().make_dirs(&Path::new(WATCHED).join(dir));
+        let dir = Path::new(self.dice.pick(self.lanes)).join(dir);
+        let place = Self::place(&dir);
+        if self.disk.raw().make_dirs(&place) {
+            self.kernel.tell(&place, Hint::CreatedDir);
         }
-        Path::new(dir).join(format!("image-{serial}.jpg"))
+        dir.join(format!("image-{serial}.jpg"))
     }
 
     /// No two are alike, though many are as long as others.
     fn content(&self, serial: u64) -> Vec<u8> {
         let len = match self.dice.below(12) {
             0 => 0,
-            1 => self.dice.size(200_000),
+            1 => self.dice.size(self.len_max.min(200_000)),
             2..=6 => 1000,
             _ => self.dice.size(6000),
         };
+        let len = len.min(self.len_max);
         let mut content = format!("{serial}:{};", self.dice.below(u64::MAX)).into_bytes();
         while content.len() < len {
             let byte = self.dice.below(256);
@@ -167,7 +193,10 @@ impl Producer {
         if certain {
             disk.sync_dir(to.parent().unwrap());
         }
-        self.book.borrow_mut().write(path, content, certain);
+        self.kernel.tell(&to, Hint::Finished);
+        self.book
+            .borrow_mut()
+            .write(&self.disk, path, content, certain);
     }
 
     /// Piece by piece under the final name.
@@ -177,6 +206,7 @@ impl Producer {
         let Some(ino) = self.disk.raw().open_writer(&to, true) else {
             return;
         };
+        self.kernel.tell(&to, Hint::CreatedFile);
         let cuts = self.disk.cuts();
         for piece in content.chunks(content.len() / 3 + 1) {
             self.disk.raw().append(ino, piece);
@@ -195,6 +225,9 @@ impl Producer {
         let disk = self.disk.raw();
         let mut content = disk.content(&to).unwrap_or_default();
         let more = self.content(serial);
+        if more.is_empty() || content.len() + more.len() > self.len_max {
+            return;
+        }
         let Some(ino) = disk.open_writer(&to, false) else {
             return;
         };
@@ -205,6 +238,7 @@ impl Producer {
     }
 
     fn finish(&self, ino: u64, path: &Path, content: Vec<u8>) {
+        self.kernel.tell(&Self::place(path), Hint::Finished);
         let certain = self.careful || self.dice.percent(60);
         if certain {
             self.disk.raw().sync(ino);
@@ -212,7 +246,9 @@ impl Producer {
                 .raw()
                 .sync_dir(Self::place(path).parent().unwrap());
         }
-        self.book.borrow_mut().write(path, content, certain);
+        self.book
+            .borrow_mut()
+            .write(&self.disk, path, content, certain);
     }
 
     fn remove(&self, path: &Path) {

@@ -71,10 +71,10 @@ pub fn run_all(cases: &[Case]) -> Tally {
             println!("{}: took {:?}", case.line(), began.elapsed());
         }
         let mut tally = tally.lock().unwrap();
-        if let Err(why) = &verdict
-            && tally.failed.len() < TOLD
-        {
-            tell(*case, why);
+        match &verdict {
+            Err(why) if tally.failed.len() < TOLD => tell(*case, why),
+            Err(why) => println!("{why}\n  to repeat it: {}", case.line()),
+            Ok(()) => {}
         }
         tally.count(*case, facts, verdict);
     });

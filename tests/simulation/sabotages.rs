@@ -3,7 +3,7 @@
 
 use edgespool::base::sabotage::{self, Sabotage};
 
-use super::disk::Op;
+use super::disk::{LeftOut, Op};
 
 /// A sabotage.
 #[derive(Clone, Copy, Debug)]
@@ -15,8 +15,7 @@ pub struct Switched {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Code(Sabotage),
-    /// Flushes of what has this in its path report success and do nothing.
-    LeftOut(Op, &'static str),
+    LeftOut(LeftOut),
 }
 
 const fn code(name: &'static str, what: Sabotage) -> Switched {
@@ -26,24 +25,28 @@ const fn code(name: &'static str, what: Sabotage) -> Switched {
     }
 }
 
-const fn left_out(name: &'static str, op: Op, path: &'static str) -> Switched {
-    Switched {
-        name,
-        what: What::LeftOut(op, path),
-    }
+const fn left_out(
+    name: &'static str,
+    op: Op,
+    below: &'static str,
+    ending: &'static str,
+) -> Switched {
+    let what = What::LeftOut(LeftOut { op, below, ending });
+    Switched { name, what }
 }
 
 pub const ALL: &[Switched] = &[
     left_out(
         "no-flush-of-blob-directory",
         Op::SyncDir,
-        "/spool/lanes/0000-camera/0",
+        "/spool/lanes",
+        "0",
     ),
-    left_out("no-flush-of-lane-log", Op::Sync, ".log"),
-    left_out("no-flush-of-changes", Op::Sync, ".chg"),
-    left_out("no-flush-of-ledger", Op::Sync, "/spool/ledger"),
-    left_out("no-flush-of-source-directory", Op::SyncDir, "/data"),
-    left_out("no-flush-of-content", Op::Sync, "image-"),
+    left_out("no-flush-of-lane-log", Op::Sync, "/spool/lanes", ".log"),
+    left_out("no-flush-of-ledger", Op::Sync, "/spool/ledger", ""),
+    left_out("no-flush-of-source-directory", Op::SyncDir, "/data", ""),
+    left_out("no-flush-of-source", Op::Sync, "/data", ""),
+    left_out("no-flush-of-copy", Op::Sync, "/spool/lanes", ".part"),
     code("settle-before-rename", Sabotage::SettleBeforeRename),
     code("trust-torn-record", Sabotage::TrustTornRecord),
     code(
@@ -52,7 +55,6 @@ pub const ALL: &[Switched] = &[
     ),
     code("believe-any-reply", Sabotage::BelieveAnyReply),
     code("never-look", Sabotage::NeverLook),
-    code("accept-longer", Sabotage::AcceptLonger),
     code("take-open-files", Sabotage::TakeOpenFiles),
     code("size-is-evidence", Sabotage::SizeIsEvidence),
     code("any-order", Sabotage::AnyOrder),
@@ -87,10 +89,10 @@ impl Switched {
     }
 
     /// The flushes that it leaves out.
-    pub fn left_out(self) -> Option<(Op, &'static str)> {
+    pub fn left_out(self) -> Option<LeftOut> {
         match self.what {
             What::Code(_) => None,
-            What::LeftOut(op, path) => Some((op, path)),
+            What::LeftOut(left_out) => Some(left_out),
         }
     }
 }

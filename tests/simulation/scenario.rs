@@ -1,5 +1,7 @@
 //! What happens in one run.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 use edgespool::spool::Standing;
@@ -8,40 +10,35 @@ use edgespool::sys::{Clock, Mono, Wall};
 use super::disk::Faults;
 use super::judge::judge;
 use super::net::Weather;
+use super::options::Options;
 use super::runner::Facts;
 use super::sabotages::Switched;
 use super::server::{Manners, Moods};
 use super::time::Dice;
-use super::world::{End, Options, World};
+use super::world::{End, Plan, SPOOL, World};
 
 /// For so long things go wrong.
 const STORM: Duration = Duration::from_secs(1800);
+/// Later than any time that a clock ever said.
+const LATER: Wall = Wall(2_200_100_000_000_000_000);
 /// Lives of the agent in calm weather until everything must be delivered.
 const CALM_LIVES: u32 = 12;
 
 pub fn random(seed: u64, sabotage: Option<Switched>) -> (Facts, Result<(), String>) {
     let dice = Dice::new(seed ^ 0x5eed);
-    let options = Options {
-        connections: dice.pick(&[1, 1, 2]),
-        newest_first: dice.one_in(5),
-        wall: dice.pick(&[
-            Wall::from_secs(1_790_000_000),
-            Wall::from_secs(1_790_000_000),
-            Wall::from_secs(60),
-            Wall::from_secs(2_200_000_000),
-        ]),
-        ..Options::default()
-    };
+    let options = Options::random(&dice);
+    log::info!("{options:?}");
     let world = World::new(seed, options, Manners::random(&dice));
     let mut facts = Facts::default();
     storm(&world, &dice, sabotage);
     let careful = dice.percent(50);
     let producer = world.producer(dice.between(1, 10), Duration::from_secs(40), careful);
     world.spawn(producer.run());
-    if let Err(why) = stormy_lives(&world, &dice, &mut facts) {
-        return (facts, Err(why));
-    }
-    (facts, calm(&world).and_then(|()| judge(&world, false)))
+    let rotten = match stormy_lives(&world, &dice, &mut facts) {
+        Ok(rotten) => rotten,
+        Err(why) => return (facts, Err(why)),
+    };
+    (facts, calm(&world).and_then(|()| judge(&world, rotten)))
 }
 
 fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
@@ -82,6 +79,22 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
             }
         });
     }
+    if dice.one_in(5) {
+        // It is away for a while, and a backlog grows.
+        let away = Duration::from_secs(dice.between(60, 900));
+        world.server.crash(away);
+    }
+    if dice.one_in(6) {
+        let (disk, clock, dice) = (world.disk.clone(), world.clock.clone(), dice.fork());
+        world.spawn(async move {
+            for _ in 0..3 {
+                clock.sleep(Duration::from_secs(dice.below(200))).await;
+                disk.set_room(Some(dice.below(20_000)));
+                clock.sleep(Duration::from_secs(dice.below(120))).await;
+                disk.set_room(None);
+            }
+        });
+    }
     if dice.one_in(4) {
         let (clock, dice) = (world.clock.clone(), dice.fork());
         world.spawn(async move {
@@ -97,22 +110,36 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
     }
 }
 
-fn stormy_lives(world: &World, dice: &Dice, facts: &mut Facts) -> Result<(), String> {
+/// Gives how many records were damaged.
+fn stormy_lives(world: &World, dice: &Dice, facts: &mut Facts) -> Result<u64, String> {
     let end: Mono = world.clock.mono().after(STORM);
-    let lives = dice.between(1, 6);
-    for _ in 0..lives {
+    let (rots, changes) = (dice.one_in(6), dice.one_in(6));
+    let mut rotten = 0;
+    for _ in 0..dice.between(1, 6) {
         if world.clock.mono() >= end {
             break;
         }
-        if dice.percent(70) {
+        if dice.percent(80) {
             world.disk.crash_after(dice.between(1, 150));
         }
         let span = Duration::from_secs(dice.between(1, 300));
-        let ended = world.live(Duration::from_secs(dice.between(5, 120)), span);
-        match ended {
+        let plan = match world.options.serves {
+            true => Plan::Run {
+                stop: Duration::from_secs(dice.between(1, 400)),
+                reload: dice.one_in(4),
+            },
+            false => Plan::Once(Duration::from_secs(dice.between(5, 120))),
+        };
+        match world.live(plan, span) {
             End::PowerCut | End::Stopped => facts.crashes += 1,
             End::Stuck => return Err("nothing goes on in a storm".into()),
-            End::Outcome(_) | End::NotOpened(_) => {}
+            End::Outcome(..) | End::NotOpened(_) => {}
+        }
+        if rots && rotten == 0 {
+            rotten += u64::from(rot(world, dice));
+        }
+        if changes {
+            world.server.change(Manners::random(dice));
         }
         world.pass(Duration::from_secs(dice.below(30)));
     }
@@ -120,18 +147,53 @@ fn stormy_lives(world: &World, dice: &Dice, facts: &mut Facts) -> Result<(), Str
     if world.clock.mono() < end {
         world.pass(end.since(world.clock.mono()));
     }
-    Ok(())
+    Ok(rotten)
+}
+
+/// Worn flash flips a bit of one of the spool's logs.
+fn rot(world: &World, dice: &Dice) -> bool {
+    let disk = world.disk.raw();
+    let mut logs = disk.files(Path::new(SPOOL));
+    logs.retain(|path| {
+        let kind = path.extension().and_then(OsStr::to_str);
+        matches!(kind, Some("log" | "chg")) && disk.content(path).is_some_and(|c| !c.is_empty())
+    });
+    if logs.is_empty() {
+        return false;
+    }
+    let log = &logs[dice.size(logs.len())];
+    let len = disk.content(log).map_or(0, |content| content.len());
+    let at = dice.size(len);
+    log::info!("bit rot in {} at {at}", log.display());
+    disk.rot(log, at, u8::try_from(dice.below(8)).unwrap());
+    true
 }
 
 /// All faults are over: everything must arrive.
 fn calm(world: &World) -> Result<(), String> {
+    if world.options.schedule.is_some() {
+        // Schedules wait for a clock that is set.
+        world.clock.set_wall(LATER);
+    }
+    let hours = if world.options.schedule.is_some() {
+        30
+    } else {
+        4
+    };
+    let plan = match world.options.serves {
+        true => Plan::Run {
+            stop: Duration::from_secs(hours * 3600),
+            reload: false,
+        },
+        false => Plan::Once(Duration::from_secs(1200)),
+    };
     let mut last = None;
     for _ in 0..CALM_LIVES {
-        let ended = world.live(Duration::from_secs(1200), Duration::from_secs(20_000));
+        let ended = world.live(plan, Duration::from_secs(hours * 3600 + 3600));
         match &ended {
-            End::Outcome(outcome)
+            End::Outcome(outcome, _)
                 if outcome.queued == 0
-                    && outcome.not_taken == 0
+                    && (outcome.not_taken == 0 || world.options.serves)
                     && outcome.spool_failed.is_none() =>
             {
                 if !revive(world)? {
@@ -142,9 +204,12 @@ fn calm(world: &World) -> Result<(), String> {
             End::Stuck => return Err("nothing goes on".into()),
             _ => {}
         }
-        last = Some(ended);
+        last = Some(ended.to_string());
     }
-    Err(format!("not all is delivered: {last:?}"))
+    Err(format!(
+        "not all is delivered: {}",
+        last.unwrap_or_default()
+    ))
 }
 
 /// What an operator does about dead letters when the server is well again;
@@ -154,14 +219,14 @@ fn revive(world: &World) -> Result<bool, String> {
     let mut dead = Vec::new();
     let listed = spool.list(&mut |entry| {
         if entry.standing == Standing::Dead {
-            dead.push((entry.id, entry.path.clone(), entry.size));
+            dead.push((entry.id, entry.lane.clone(), entry.path.clone(), entry.size));
         }
         true
     });
     listed.map_err(|e| format!("{e:?}"))?;
-    for (id, path, size) in &dead {
+    for (id, lane, path, size) in &dead {
         // What was overtaken by a newer version of its file is of no use any more.
-        let done = match world.book.borrow().is_newest(path, *size) {
+        let done = match world.book.borrow().is_newest(lane, path, *size) {
             true => spool.retry(*id),
             false => spool.drop_entry(*id),
         };

@@ -56,6 +56,13 @@ impl Manners {
         }
     }
 
+    /// Whether a hash or a time tells a file from an earlier version of the same
+    /// length. Where nothing does, it is sent again rather than taken for
+    /// delivered.
+    fn tells_versions(&self) -> bool {
+        self.hashes || self.mfmt || self.software.contains("vsFTPd")
+    }
+
     /// One without surprises, for sweeps.
     pub fn plain() -> Manners {
         Manners {
@@ -97,6 +104,8 @@ pub struct Server {
     clock: SimClock,
     dice: Dice,
     pub manners: Cell<Manners>,
+    /// See [`Manners::tells_versions`]: it always did.
+    tells_versions: Cell<bool>,
     pub moods: Cell<Moods>,
     pub store: RefCell<Store>,
     sessions: RefCell<Vec<Task<()>>>,
@@ -117,6 +126,7 @@ impl Server {
             clock: clock.clone(),
             dice: dice.fork(),
             manners: Cell::new(manners),
+            tells_versions: Cell::new(manners.tells_versions()),
             moods: Cell::default(),
             store: RefCell::default(),
             sessions: RefCell::default(),
@@ -125,6 +135,18 @@ impl Server {
         });
         server.listen();
         server
+    }
+
+    /// It is another one from the next session on.
+    pub fn change(&self, manners: Manners) {
+        log::info!("the server changes: {manners:?}");
+        self.manners.set(manners);
+        let tells = self.tells_versions.get() && manners.tells_versions();
+        self.tells_versions.set(tells);
+    }
+
+    pub fn always_told_versions(&self) -> bool {
+        self.tells_versions.get()
     }
 
     fn listen(self: &Rc<Self>) {

@@ -2,22 +2,26 @@
 //! agent, which may end at any instant and is started again.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use edgespool::agent::Memory;
 use edgespool::agent::setup::{LaneSetup, Naming, ServerSetup, Setup};
 use edgespool::agent::{Agent, Outcome};
 use edgespool::schedule::RetryOptions;
 use edgespool::spool::{self, Spool};
-use edgespool::sys::{Clock, Pool, Sys, Wall};
+use edgespool::sys::{Clock, Pool, Sys};
 use edgespool::upload::{ServerOptions, TlsMode};
-use edgespool::watch::{Take, WatchOptions};
+use edgespool::watch::WatchOptions;
 use smol::LocalExecutor;
 
 use super::disk::SimFs;
+use super::hints::Kernel;
 use super::net::{SERVER, SimNet};
+use super::options::Options;
 use super::producer::{Book, Producer, WATCHED};
 use super::server::{Manners, Server};
 use super::time::{Dice, SimClock};
@@ -27,35 +31,10 @@ pub const SPOOL: &str = "/spool";
 /// Polls of tasks in one life of the agent: more is going round in circles.
 const STEPS_MAX: u64 = 4_000_000;
 
-/// What can differ between two devices.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub take: Take,
-    pub connections: u8,
-    pub newest_first: bool,
-    pub lanes: usize,
-    pub wall: Wall,
-    pub max_size: u64,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            take: Take::Move,
-            connections: 1,
-            newest_first: false,
-            lanes: 1,
-            wall: Wall::from_secs(1_790_000_000),
-            max_size: 1 << 30,
-        }
-    }
-}
-
 /// How a life of the agent ended.
-#[derive(Debug)]
 pub enum End {
     /// By itself.
-    Outcome(Outcome),
+    Outcome(Outcome, Option<Memory>),
     /// It could not even begin.
     NotOpened(String),
     /// The power failed at an operation on the disk.
@@ -66,12 +45,65 @@ pub enum End {
     Stuck,
 }
 
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Outcome(outcome, _) => write!(f, "{outcome:?}"),
+            End::NotOpened(why) => write!(f, "not opened: {why}"),
+            End::PowerCut => f.write_str("power cut"),
+            End::Stopped => f.write_str("killed"),
+            End::Stuck => f.write_str("stuck"),
+        }
+    }
+}
+
+/// What an agent is started for.
+#[derive(Clone, Copy, Debug)]
+pub enum Plan {
+    /// One round, with so much patience.
+    Once(Duration),
+    /// The service, told to stop after a while; with `reload`, told to end what
+    /// is under way, and followed by another.
+    Run { stop: Duration, reload: bool },
+}
+
+async fn one_agent(sys: Sys, setup: Setup, clock: &SimClock, plan: Plan) -> End {
+    // Ends with the agent, as in the program.
+    let own = Rc::new(LocalExecutor::new());
+    let opened = Agent::open(&sys, setup, &own).await;
+    let agent = match opened {
+        Ok(agent) => agent,
+        Err(e) => return End::NotOpened(format!("{e:?}")),
+    };
+    let work = async {
+        match plan {
+            Plan::Once(patience) => agent.once(patience).await,
+            Plan::Run { stop, reload } => {
+                let telling = async {
+                    clock.sleep(stop).await;
+                    if reload {
+                        agent.drain()
+                    } else {
+                        agent.stop()
+                    }
+                    std::future::pending().await
+                };
+                smol::future::or(agent.run(None), telling).await
+            }
+        }
+    };
+    let outcome = own.run(work).await;
+    let memory = agent.memory();
+    End::Outcome(outcome, Some(memory))
+}
+
 pub struct World {
     pub clock: SimClock,
     pub dice: Dice,
     pub disk: SimFs,
     pub net: SimNet,
     pub server: Rc<Server>,
+    pub kernel: Kernel,
     pub book: Rc<RefCell<Book>>,
     pub options: Options,
     /// Runs all but the agent.
@@ -83,7 +115,12 @@ impl World {
         let dice = Dice::new(seed);
         let clock = SimClock::new(options.wall);
         let disk = SimFs::new(dice.fork(), clock.clone());
-        disk.raw().make_dirs(Path::new(WATCHED));
+        for lane in options.lanes {
+            disk.raw().make_dirs(&Path::new(WATCHED).join(lane));
+        }
+        if options.mounted {
+            disk.mount(Path::new(WATCHED));
+        }
         let net = SimNet::new(dice.fork(), clock.clone());
         let others = Rc::new(LocalExecutor::new());
         let server = Server::start(&net, &clock, &dice, manners, &others);
@@ -92,6 +129,7 @@ impl World {
             disk,
             net,
             server,
+            kernel: Kernel::new(dice.fork()),
             book: Rc::default(),
             options,
             others,
@@ -109,10 +147,13 @@ impl World {
             disk: self.disk.clone(),
             clock: self.clock.clone(),
             dice: self.dice.fork(),
+            kernel: self.kernel.clone(),
+            lanes: self.options.lanes,
             book: self.book.clone(),
             actions,
             pause_max,
             careful,
+            len_max: usize::try_from(self.options.max_size / 2).unwrap(),
         }
     }
 
@@ -129,43 +170,53 @@ impl World {
     fn spool_options(&self) -> spool::Options {
         spool::Options {
             max_size: self.options.max_size,
+            when_full: self.options.when_full,
             min_free: 0,
             ..spool::Options::default()
         }
     }
 
-    fn setup(&self) -> Setup {
+    fn setup(&self, memory: Option<Memory>) -> Setup {
         let mut server = ServerOptions::new("central", SERVER, TlsMode::None);
         server.user = b"gw".to_vec();
+        server.publish = self.options.publish;
+        server.if_exists = self.options.if_exists;
         let servers = vec![ServerSetup {
             options: server,
             connections: self.options.connections,
             fallback: Vec::new(),
         }];
-        let mut watch = WatchOptions::new("camera", WATCHED);
-        watch.take = self.options.take;
-        let lane = LaneSetup {
-            watch,
-            server: 0,
-            namer: Rc::new(|naming: &Naming<'_>| Ok([b"/", naming.path].concat())),
-            priority: 5,
-            newest_first: self.options.newest_first,
-            schedule: None,
-            archive: None,
-        };
+        let lanes = self.options.lanes.iter().enumerate();
         Setup {
             device: "gw".into(),
             spool_dir: SPOOL.into(),
             spool: self.spool_options(),
             servers,
-            lanes: vec![lane],
-            schedules: Vec::new(),
+            lanes: lanes.map(|(at, name)| self.lane(at, name)).collect(),
+            schedules: self.options.schedule.iter().cloned().collect(),
             retry: RetryOptions {
                 first: Duration::from_secs(5),
                 max: Duration::from_secs(900),
             },
             file_attempts: 10,
-            memory: None,
+            memory,
+            hints: Rc::new(self.kernel.clone()),
+        }
+    }
+
+    fn lane(&self, at: usize, name: &'static str) -> LaneSetup {
+        let mut watch = WatchOptions::new(name, Path::new(WATCHED).join(name));
+        watch.take = self.options.take;
+        LaneSetup {
+            watch,
+            server: 0,
+            namer: Rc::new(move |naming: &Naming<'_>| {
+                Ok([b"/", name.as_bytes(), b"/", naming.path].concat())
+            }),
+            priority: if at == 0 { 5 } else { 7 },
+            newest_first: self.options.newest_first,
+            schedule: self.options.schedule.as_ref().map(|_| 0),
+            archive: None,
         }
     }
 
@@ -174,21 +225,31 @@ impl World {
         Spool::open(&self.sys(), Path::new(SPOOL), self.spool_options())
     }
 
-    /// One life of the agent: `once`, for at most `span`.
-    pub fn live(&self, patience: Duration, span: Duration) -> End {
-        let tasks = Rc::new(LocalExecutor::new());
+    /// One life of the agent, for at most `span`.
+    pub fn live(&self, plan: Plan, span: Duration) -> End {
+        let tasks = LocalExecutor::new();
         let ended: Rc<RefCell<Option<End>>> = Rc::default();
         let life = {
-            let (sys, setup) = (self.sys(), self.setup());
-            let (ended, weak) = (ended.clone(), Rc::downgrade(&tasks));
+            let setup = |memory| (self.sys(), self.setup(memory));
+            let (first, second) = (setup(None), setup(None));
+            let ended = ended.clone();
+            let clock = self.clock.clone();
             async move {
-                let Some(tasks) = weak.upgrade() else { return };
-                let opened = Agent::open(&sys, setup, &tasks).await;
-                drop(tasks);
-                let end = match opened {
-                    Ok(agent) => End::Outcome(agent.once(patience).await),
-                    Err(e) => End::NotOpened(format!("{e:?}")),
-                };
+                let mut end = one_agent(first.0, first.1, &clock, plan).await;
+                if let (End::Outcome(outcome, memory), Plan::Run { reload: true, .. }) =
+                    (&mut end, plan)
+                    && outcome.spool_failed.is_none()
+                {
+                    // As `run` does after SIGHUP.
+                    let (sys, setup) = (
+                        second.0,
+                        Setup {
+                            memory: memory.take(),
+                            ..second.1
+                        },
+                    );
+                    end = one_agent(sys, setup, &clock, plan).await;
+                }
                 *ended.borrow_mut() = Some(end);
             }
         };
@@ -217,7 +278,7 @@ impl World {
             }
         };
         log::info!(
-            "{:?}: life ends after {steps} steps: {end:?}",
+            "{:?}: life ends after {steps} steps: {end}",
             self.clock.mono().0
         );
         if matches!(end, End::PowerCut) {

@@ -17,6 +17,25 @@ struct SimFile {
     ino: u64,
 }
 
+impl SimFile {
+    fn open(fs: &SimFs, path: &Path, ino: u64) -> Box<dyn File> {
+        let mut state = fs.state();
+        state.open += 1;
+        state.open_max = state.open_max.max(state.open);
+        Box::new(SimFile {
+            fs: fs.clone(),
+            path: path.to_owned(),
+            ino,
+        })
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.fs.state().open -= 1;
+    }
+}
+
 fn no_space() -> io::Error {
     io::Error::from_raw_os_error(28)
 }
@@ -91,11 +110,8 @@ impl Fs for SimFs {
             return Err(error);
         }
         let ino = state.tree.find(path)?;
-        Ok(Box::new(SimFile {
-            fs: self.clone(),
-            path: path.to_owned(),
-            ino,
-        }))
+        drop(state);
+        Ok(SimFile::open(self, path, ino))
     }
 
     fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>> {
@@ -111,11 +127,7 @@ impl Fs for SimFs {
                 state.make(path, Kind::File)?
             }
         };
-        Ok(Box::new(SimFile {
-            fs: self.clone(),
-            path: path.to_owned(),
-            ino,
-        }))
+        Ok(SimFile::open(self, path, ino))
     }
 
     fn meta(&self, path: &Path) -> io::Result<Meta> {

@@ -50,11 +50,19 @@ fn settle(inode: &mut Inode, dice: &Dice) {
     inode.now = inode.stored.clone();
 }
 
-/// A part of a write: its beginning, or all but a sector that stayed zero.
+/// A part of a write: its beginning, its beginning and then zeros, or all but a
+/// sector that stayed zero.
 fn tear(write: &Write, dice: &Dice) -> Write {
     let Write::At(offset, data) = write else {
         return write.clone();
     };
+    if dice.percent(30) {
+        // The new length was stored, and only a part of what it is for.
+        let mut data = data.clone();
+        let end = dice.size(data.len() + 1);
+        data[end..].fill(0);
+        return Write::At(*offset, data);
+    }
     if dice.percent(70) || data.len() <= SECTOR {
         return Write::At(*offset, data[..dice.size(data.len() + 1)].to_vec());
     }

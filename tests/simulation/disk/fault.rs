@@ -34,9 +34,19 @@ pub struct Faults {
     pub one_in: u64,
     /// From here on the disk is sound.
     pub until: Mono,
-    /// Flushes that report success and do nothing, by operation and a part of
-    /// the path: what a program that forgets the flush leaves.
-    pub left_out: Option<(Op, &'static str)>,
+    /// Flushes that report success and do nothing: what a program that forgets
+    /// the flush leaves.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Which flushes are left out.
+#[derive(Clone, Copy, Debug)]
+pub struct LeftOut {
+    pub op: Op,
+    /// Below this directory.
+    pub below: &'static str,
+    /// How the path ends.
+    pub ending: &'static str,
 }
 
 impl Faults {
@@ -59,7 +69,10 @@ impl Faults {
     }
 
     pub fn skips(&self, op: Op, path: &Path) -> bool {
-        self.left_out
-            .is_some_and(|(left_out, part)| left_out == op && path.to_string_lossy().contains(part))
+        self.left_out.is_some_and(|left_out| {
+            left_out.op == op
+                && path.starts_with(left_out.below)
+                && path.to_string_lossy().ends_with(left_out.ending)
+        })
     }
 }

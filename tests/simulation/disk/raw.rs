@@ -12,16 +12,18 @@ use super::{SimFs, Write};
 pub struct Raw<'a>(pub(super) &'a SimFs);
 
 impl Raw<'_> {
-    /// Makes a directory and those above it, durably.
-    pub fn make_dirs(&self, path: &Path) {
+    /// Makes a directory and those above it, durably; whether it was not there.
+    pub fn make_dirs(&self, path: &Path) -> bool {
         let mut state = self.0.state();
         let above: Vec<&Path> = path.ancestors().collect();
+        let is_new = state.tree.find(path).is_err();
         for dir in above.into_iter().rev().filter(|d| d.parent().is_some()) {
             if state.tree.find(dir).is_err() {
                 state.make(dir, Kind::Dir).unwrap();
+                state.tree.flush_dir(dir.parent().unwrap());
             }
         }
-        state.tree.flush_all();
+        is_new
     }
 
     /// Opens a file for writing, making it or emptying it.
@@ -82,6 +84,13 @@ impl Raw<'_> {
         let state = self.0.state();
         let ino = state.tree.find(path).ok()?;
         Some(state.inodes[&ino].now.clone())
+    }
+
+    /// When a file was last written; 0 if it is not there.
+    pub fn mtime(&self, path: &Path) -> i64 {
+        let state = self.0.state();
+        let ino = state.tree.find(path);
+        ino.map_or(0, |ino| state.inodes[&ino].mtime_ns)
     }
 
     /// All files below a directory.

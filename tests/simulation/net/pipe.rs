@@ -34,6 +34,8 @@ pub struct Cut {
     /// Counted on what the dialling end writes; else on what it reads.
     pub outward: bool,
     pub after: u64,
+    /// Counted where they arrive: what was sent behind them is lost.
+    pub arriving: bool,
     pub ending: Ending,
 }
 
@@ -42,6 +44,7 @@ impl Cut {
         Cut {
             outward: dice.percent(60),
             after: dice.below(if dice.percent(50) { 600 } else { within }),
+            arriving: dice.percent(40),
             ending: dice.pick(&[Ending::Reset, Ending::Reset, Ending::Silence, Ending::Close]),
         }
     }
@@ -55,6 +58,8 @@ pub struct Pipe {
     buffered: usize,
     passed: u64,
     cut: Option<(u64, Ending)>,
+    arrived: u64,
+    arrival_cut: Option<(u64, Ending)>,
     ended: bool,
     broken: bool,
     silent: bool,
@@ -143,7 +148,12 @@ impl End {
         } else {
             &self.incoming
         };
-        pipe.lock().unwrap().cut = Some((cut.after, cut.ending));
+        let mut pipe = pipe.lock().unwrap();
+        let at = Some((cut.after, cut.ending));
+        match cut.arriving {
+            true => pipe.arrival_cut = at,
+            false => pipe.cut = at,
+        }
     }
 
     fn out(&self) -> MutexGuard<'_, Pipe> {
@@ -189,12 +199,24 @@ impl AsyncRead for End {
                 self.arrival = None;
             }
             let ended = pipe.ended;
+            let (cut_on_arrival, arrived) = (pipe.arrival_cut, pipe.arrived);
             match pipe.on_the_way.front_mut() {
                 Some((at, _)) if *at > now => {
                     self.arrival = Some(self.clock.timer(*at));
                 }
                 Some((_, bytes)) => {
-                    let got = bytes.len().min(buf.len());
+                    let mut got = bytes.len().min(buf.len());
+                    if let Some((after, ending)) = cut_on_arrival {
+                        got = got.min(usize::try_from(after - arrived).unwrap());
+                        if got == 0 {
+                            pipe.arrival_cut = None;
+                            pipe.on_the_way.clear();
+                            // The end that was sent does not arrive any more.
+                            pipe.ended = false;
+                            fall(&mut pipe, ending);
+                            continue;
+                        }
+                    }
                     buf[..got].copy_from_slice(&bytes[..got]);
                     bytes.drain(..got);
                     let all_read = bytes.is_empty();
@@ -202,6 +224,7 @@ impl AsyncRead for End {
                         pipe.on_the_way.pop_front();
                     }
                     pipe.buffered -= got;
+                    pipe.arrived += got as u64;
                     if let Some(writer) = pipe.writer.take() {
                         writer.wake();
                     }

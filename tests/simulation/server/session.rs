@@ -184,7 +184,7 @@ impl Session {
                     .await
             }
             Command::Dele(path) => {
-                let gone = self.server.store.borrow_mut().files.remove(&path).is_some();
+                let gone = self.server.store.borrow_mut().delete(&path);
                 self.reply(if gone {
                     "250 Deleted"
                 } else {

@@ -25,6 +25,8 @@ pub struct Store {
     pub files: BTreeMap<Path, Stored>,
     dirs: BTreeSet<Path>,
     pub publishes: Vec<Publish>,
+    /// What was deleted on request.
+    pub deleted: Vec<Publish>,
 }
 
 pub fn is_temporary(path: &[u8]) -> bool {
@@ -44,6 +46,15 @@ impl Store {
 
     pub fn make_dir(&mut self, path: &[u8]) -> bool {
         self.has_dir_of(path) && self.dirs.insert(path.to_vec())
+    }
+
+    pub fn delete(&mut self, path: &[u8]) -> bool {
+        let Some(file) = self.files.remove(path) else {
+            return false;
+        };
+        let (path, bytes) = (path.to_vec(), file.bytes);
+        self.deleted.push(Publish { path, bytes });
+        true
     }
 
     pub fn used(&self) -> u64 {
