@@ -141,8 +141,8 @@ impl Server {
     pub fn change(&self, manners: Manners) {
         log::info!("the server changes: {manners:?}");
         self.manners.set(manners);
-        let tells = self.tells_versions.get() && manners.tells_versions();
-        self.tells_versions.set(tells);
+        // What was told by a hash before may be asked for by its time now.
+        self.tells_versions.set(false);
     }
 
     pub fn always_told_versions(&self) -> bool {
