@@ -13,11 +13,12 @@
 //! | absent, void | there | any | any | recover: the blob is delivered under `recovered/` |
 //! | absent, void, gone | missing | any | any | nothing |
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::sys::{File, Fs};
 
@@ -354,7 +355,10 @@ fn reconcile(
             Verdict::Nothing => {}
             Verdict::Keep => {
                 mending.unfinished |= at >= done;
-                keep(segment, index, r, at, at >= done)?;
+                let add = keep(segment, index, at)?;
+                if at >= done && add.origin == Origin::Moved {
+                    mending.sources.extend(source_of(&add, r));
+                }
             }
             Verdict::Lost => {
                 let path = index.add_of(at).map(|add| shown_path(&add));
@@ -394,6 +398,8 @@ struct Mending {
     recovers: bool,
     settled: usize,
     unfinished: bool,
+    /// Sources of copies that were still to be removed.
+    sources: Vec<PathBuf>,
 }
 
 impl Mending {
@@ -424,6 +430,8 @@ impl Mending {
         if self.unfinished {
             sync_dir(r.fs, &segment.blob_dir())?;
         }
+        // Not before their copies stand in their places for good.
+        remove_sources(r.fs, &self.sources);
         if !self.changes.is_empty() {
             match index.changes.append(&self.changes) {
                 // They follow from what is on the disk, and wait for room.
@@ -452,31 +460,40 @@ impl Mending {
     }
 }
 
-/// Counts an entry that is there. One whose batch was cut short may still
-/// have the source that a copy was made of.
-fn keep(
-    segment: &mut Segment,
-    index: &Index,
-    r: &mut Recovering<'_>,
-    at: u16,
-    unfinished: bool,
-) -> io::Result<()> {
+/// Counts an entry that is there.
+fn keep(segment: &mut Segment, index: &Index, at: u16) -> io::Result<Add> {
     let add = index.add_of(at)?;
     match index.state(at) {
         State::Dead => segment.dead.add(add.size),
         _ => segment.waiting.add(add.size),
     }
     segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
-    if unfinished && r.writable && add.origin == Origin::Moved {
-        let source = Path::new(OsStr::from_bytes(&add.source));
-        let same = |m: crate::sys::Meta| m.size == add.size && m.mtime_ns == add.mtime_ns;
-        if r.fs.meta(source).is_ok_and(same) {
-            // Should this fail, the file is delivered a second time under
-            // the same name; no reason not to start.
-            let _taken_again = r.fs.unlink(source);
+    Ok(add)
+}
+
+/// The source that an entry was copied from, if it is still there.
+fn source_of(add: &Add, r: &Recovering<'_>) -> Option<PathBuf> {
+    let source = Path::new(OsStr::from_bytes(&add.source));
+    let meta = r.fs.meta(source).ok()?;
+    let same = meta.size == add.size && meta.mtime_ns == add.mtime_ns;
+    same.then(|| source.to_owned())
+}
+
+/// Removes sources whose copies were taken, durably. Should this fail, a file is
+/// delivered a second time under the same name; no reason not to start.
+fn remove_sources(fs: &dyn Fs, sources: &[PathBuf]) {
+    let mut dirs = BTreeSet::new();
+    for source in sources {
+        match fs.unlink(source) {
+            Ok(()) => dirs.extend(source.parent()),
+            Err(e) => log::warn!("cannot remove {} after it was taken: {e}", source.display()),
         }
     }
-    Ok(())
+    for dir in dirs {
+        if let Err(e) = fs.sync_dir(dir) {
+            log::debug!("cannot flush {}: {e}", dir.display());
+        }
+    }
 }
 
 fn recovered(segment: &Segment, r: &mut Recovering<'_>, at: u16) -> io::Result<Add> {

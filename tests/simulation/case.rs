@@ -1,8 +1,10 @@
 //! The runs there are, and how one of them is named.
 
+use super::net::{Cut, Ending};
 use super::runner::Facts;
 use super::sabotages::Switched;
 use super::scenario;
+use super::sweep::{self, AtDisk, AtNet};
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +14,10 @@ pub enum Case {
         seed: u64,
         sabotage: Option<Switched>,
     },
+    /// One delivery, ended at an operation on the disk.
+    Disk(AtDisk),
+    /// One delivery, ended on a connection.
+    Net(AtNet),
 }
 
 impl Case {
@@ -28,6 +34,8 @@ impl Case {
                 let _on = sabotage.map(Switched::on);
                 scenario::random(seed, sabotage)
             }
+            Case::Disk(at) => sweep::at_disk(at),
+            Case::Net(at) => sweep::at_net(at),
         }
     }
 
@@ -51,6 +59,16 @@ impl Case {
             } => {
                 format!("random:{seed}:{}", sabotage.name)
             }
+            Case::Disk(AtDisk { seed, op, kill }) => {
+                let how = if kill { "kill" } else { "cut" };
+                format!("disk:{seed}:{op}:{how}")
+            }
+            Case::Net(AtNet { kind, nth, cut }) => {
+                let way = if cut.outward { "out" } else { "in" };
+                let place = if cut.arriving { "arriving" } else { "sent" };
+                let (after, ending) = (cut.after, cut.ending);
+                format!("net:{kind}:{nth}:{way}:{after}:{ending:?}:{place}")
+            }
         }
     }
 
@@ -63,6 +81,25 @@ impl Case {
                 seed: seed.parse().ok()?,
                 sabotage: Some(Switched::named(sabotage)?),
             }),
+            ["disk", seed, op, how] => Some(Case::Disk(AtDisk {
+                seed: seed.parse().ok()?,
+                op: op.parse().ok()?,
+                kill: *how == "kill",
+            })),
+            ["net", kind, nth, way, after, ending, place] => Some(Case::Net(AtNet {
+                kind: kind.parse().ok()?,
+                nth: nth.parse().ok()?,
+                cut: Cut {
+                    outward: *way == "out",
+                    after: after.parse().ok()?,
+                    arriving: *place == "arriving",
+                    ending: match *ending {
+                        "Reset" => Ending::Reset,
+                        "Silence" => Ending::Silence,
+                        _ => Ending::Close,
+                    },
+                },
+            })),
             _ => None,
         }
     }

@@ -77,6 +77,8 @@ struct State {
     ops: u64,
     crash_at: Option<u64>,
     crashed: bool,
+    /// What ends the agent is a kill: the disk goes on.
+    survives: bool,
     /// Power cuts so far.
     cuts: u64,
     /// Files that are open now, and at most.
@@ -103,6 +105,7 @@ impl SimFs {
             ops: 0,
             crash_at: None,
             crashed: false,
+            survives: false,
             cuts: 0,
             open: 0,
             open_max: 0,
@@ -157,9 +160,20 @@ impl SimFs {
         self.state().mounts.push(path.to_owned());
     }
 
-    /// The power goes, and comes back.
-    pub fn power_cut(&self) {
-        crash::power_cut(&mut self.state());
+    /// From now on it is the agent alone that crashes.
+    pub fn set_survives(&self, survives: bool) {
+        self.state().survives = survives;
+    }
+
+    /// What crashed comes back.
+    pub fn come_back(&self) {
+        let mut state = self.state();
+        if state.survives {
+            drop(state);
+            self.kill();
+        } else {
+            crash::power_cut(&mut state);
+        }
     }
 
     /// The process was killed: the disk goes on, its locks are free.

@@ -1,7 +1,7 @@
 //! Whether the promises were kept, from what the producers wrote, what the
 //! server holds, and what the ledger says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -190,6 +190,8 @@ impl Judge<'_> {
             // What was there first stays.
             IfExists::Skip if page.certain => there.any(|(_, f)| page.versions.contains(&f.bytes)),
             IfExists::Overwrite if page.certain => there.any(|(_, f)| Some(&f.bytes) == newest),
+            // What broke off stays under a name that was given up.
+            IfExists::KeepBoth if self.is_direct() => true,
             _ => there.all(|(_, file)| page.versions.contains(&file.bytes)),
         }
     }
@@ -250,11 +252,12 @@ impl Judge<'_> {
         for ((remote, size), count) in balance {
             let wrong = match self.exact {
                 _ if self.is_direct() || self.rotten > 0 => false,
-                true => count != 0,
-                false => count < 0,
+                // What was evicted may have been published before a crash.
+                true if count > 0 => !self.world.options.evicts(),
+                _ => count < 0,
             };
             let page = self.pages.get(&unnumbered(&path_of(remote)));
-            let wrong = wrong && page.is_none_or(|page| !page.ambiguous);
+            let wrong = wrong && page.is_none_or(|page| !page.ambiguous && !page.repeats(size));
             if wrong && size as usize >= TELLING {
                 return Err(format!(
                     "{} of {size} bytes: {count} more publishes than receipts",

@@ -22,6 +22,7 @@ mod runner;
 mod sabotages;
 mod scenario;
 mod server;
+mod sweep;
 mod time;
 mod world;
 
@@ -29,7 +30,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use case::Case;
-use runner::{hunt, run_all, side_by_side};
+use runner::{Tally, hunt, run_all, side_by_side};
 
 /// Random runs, unless `SIM_RUNS` says otherwise.
 const RUNS: u64 = 20_000;
@@ -51,13 +52,15 @@ fn every_promise_holds_and_every_sabotage_is_noticed() {
     let began = Instant::now();
     let first = number("SIM_FIRST").unwrap_or(0);
     let random = first..first + number("SIM_RUNS").unwrap_or(RUNS);
-    let tally = run_all(&random.map(Case::random).collect::<Vec<_>>());
-    println!(
-        "random: {} runs, {} with a crash, {:.0} s",
-        tally.runs,
-        tally.crashed,
-        began.elapsed().as_secs_f64()
-    );
+    let mut tally = Tally::default();
+    if number("SIM_RUNS").is_none() || number("SIM_SWEEP").is_some() {
+        let sweep = sweep::all();
+        println!("sweep: {} runs", sweep.len());
+        tally.add(run_all(&sweep));
+        said("sweep", &tally, began);
+    }
+    tally.add(run_all(&random.map(Case::random).collect::<Vec<_>>()));
+    said("with the random ones", &tally, began);
     let caught = hunt_all();
     println!(
         "simulation: {} runs, {} crashes, {caught}/{} sabotages caught",
@@ -72,6 +75,12 @@ fn every_promise_holds_and_every_sabotage_is_noticed() {
     );
     assert!(tally.crashed * 2 >= tally.runs, "too few runs with a crash");
     assert_eq!(caught, sabotages::ALL.len(), "a sabotage was not noticed");
+}
+
+fn said(what: &str, tally: &Tally, began: Instant) {
+    let took = began.elapsed().as_secs_f64();
+    let (runs, crashed, failed) = (tally.runs, tally.crashed, tally.failed.len());
+    println!("{what}: {runs} runs, {crashed} with a crash, {failed} failed, {took:.0} s");
 }
 
 /// How many sabotages are noticed.

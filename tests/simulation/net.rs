@@ -14,7 +14,7 @@ use edgespool::sys::{Clock, Listener, LocalFuture, Net, Stream};
 
 use super::time::{Dice, SimClock};
 use pipe::Pipe;
-pub use pipe::{Cut, End};
+pub use pipe::{Cut, End, Ending};
 
 /// Where the server is.
 pub const SERVER: &str = "192.0.2.21";
@@ -41,14 +41,18 @@ pub struct Weather {
 struct Switch {
     listeners: BTreeMap<SocketAddr, Backlog>,
     next_port: u16,
+    /// Listeners so far.
+    listened: u64,
     weather: Weather,
     dice: Dice,
     /// Every connection, to cut them all at once.
     pipes: Vec<Weak<Mutex<Pipe>>>,
     /// The agent's next connection is cut there, for a sweep.
     cut_next: Option<(u64, Cut)>,
-    /// What the agent read and wrote, in steps.
+    /// Connections so far.
     steps: u64,
+    /// Every connection, to see how much went over it.
+    recorded: Option<Vec<[Arc<Mutex<Pipe>>; 2]>>,
 }
 
 impl Switch {
@@ -60,6 +64,8 @@ impl Switch {
 
 #[derive(Default)]
 struct Backlog {
+    /// Which of the listeners that this address had it belongs to.
+    serial: u64,
     waiting: VecDeque<(End, SocketAddr)>,
     waker: Option<Waker>,
 }
@@ -78,11 +84,13 @@ impl SimNet {
         let switch = Switch {
             listeners: BTreeMap::new(),
             next_port: 40_000,
+            listened: 0,
             weather: Weather::default(),
             dice,
             pipes: Vec::new(),
             cut_next: None,
             steps: 0,
+            recorded: None,
         };
         SimNet {
             switch: Arc::new(Mutex::new(switch)),
@@ -107,9 +115,19 @@ impl SimNet {
         self.switch().weather = weather;
     }
 
-    /// Connections made so far.
-    pub fn steps(&self) -> u64 {
-        self.switch().steps
+    /// From now on, how much goes over each connection is remembered.
+    pub fn record(&self) {
+        self.switch().recorded = Some(Vec::new());
+    }
+
+    /// Bytes that the dialling end of each connection wrote, and read.
+    pub fn recorded(&self) -> Vec<[u64; 2]> {
+        let switch = self.switch();
+        let recorded = switch.recorded.iter().flatten();
+        let passed = |pipe: &Arc<Mutex<Pipe>>| pipe.lock().unwrap().passed();
+        recorded
+            .map(|[out, back]| [passed(out), passed(back)])
+            .collect()
     }
 
     /// The `n`-th connection from now is cut that way after so many bytes.
@@ -156,18 +174,17 @@ impl SimNet {
             mine.cut(cut);
         }
         switch.pipes.retain(|pipe| pipe.strong_count() > 0);
-        switch.pipes.extend(mine.pipes());
+        let pipes = mine.pipes();
+        switch.pipes.extend(pipes.each_ref().map(Arc::downgrade));
+        if let Some(recorded) = &mut switch.recorded {
+            recorded.push(pipes);
+        }
         let backlog = switch.listeners.get_mut(&addr).unwrap();
         backlog.waiting.push_back((theirs, from));
         if let Some(waker) = backlog.waker.take() {
             waker.wake();
         }
         Ok(mine)
-    }
-
-    /// Takes a listener away: from now on connections are refused.
-    pub fn close(&self, addr: SocketAddr) {
-        self.switch().listeners.remove(&addr);
     }
 }
 
@@ -205,10 +222,17 @@ impl Net for SimNet {
             addr.port()
         };
         let addr = SocketAddr::new(self.own.parse().unwrap(), port);
-        switch.listeners.insert(addr, Backlog::default());
+        switch.listened += 1;
+        let serial = switch.listened;
+        let backlog = Backlog {
+            serial,
+            ..Backlog::default()
+        };
+        switch.listeners.insert(addr, backlog);
         Ok(Box::new(SimListener {
             net: self.clone(),
             addr,
+            serial,
         }))
     }
 }
@@ -216,6 +240,7 @@ impl Net for SimNet {
 struct SimListener {
     net: SimNet,
     addr: SocketAddr,
+    serial: u64,
 }
 
 impl Listener for SimListener {
@@ -226,7 +251,8 @@ impl Listener for SimListener {
     fn accept(&self) -> LocalFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>> {
         Box::pin(std::future::poll_fn(|context| {
             let mut switch = self.net.switch();
-            let Some(backlog) = switch.listeners.get_mut(&self.addr) else {
+            let own = |backlog: &&mut Backlog| backlog.serial == self.serial;
+            let Some(backlog) = switch.listeners.get_mut(&self.addr).filter(own) else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
             match backlog.waiting.pop_front() {
@@ -242,6 +268,10 @@ impl Listener for SimListener {
 
 impl Drop for SimListener {
     fn drop(&mut self) {
-        self.net.close(self.addr);
+        let mut switch = self.net.switch();
+        let own = |backlog: &Backlog| backlog.serial == self.serial;
+        if switch.listeners.get(&self.addr).is_some_and(own) {
+            switch.listeners.remove(&self.addr);
+        }
     }
 }

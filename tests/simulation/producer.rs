@@ -32,6 +32,13 @@ pub struct Page {
 }
 
 impl Page {
+    /// Whether two versions of this length are the same: what one brought to the
+    /// server counts for both.
+    pub fn repeats(&self, size: u64) -> bool {
+        let versions = || self.versions.iter().filter(|v| v.len() as u64 == size);
+        versions().count() > versions().collect::<BTreeSet<_>>().len()
+    }
+
     fn note(&mut self, disk: &SimFs, path: &Path, content: Vec<u8>) {
         let mtime = disk.raw().mtime(&Path::new(WATCHED).join(path));
         let stamp = (content.len(), mtime.div_euclid(1_000_000_000));
@@ -197,6 +204,17 @@ impl Producer {
         self.book
             .borrow_mut()
             .write(&self.disk, path, content, certain);
+    }
+
+    /// A file that was there all along.
+    pub fn place_whole(&self, path: &Path, content: &[u8]) {
+        let (disk, to) = (self.disk.raw(), Self::place(path));
+        disk.make_dirs(to.parent().unwrap());
+        if let Some(ino) = disk.open_writer(&to, true) {
+            disk.append(ino, content);
+            disk.close_writer(ino);
+            self.finish(ino, path, content.to_vec());
+        }
     }
 
     /// Piece by piece under the final name.

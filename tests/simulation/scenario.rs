@@ -95,6 +95,13 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
             }
         });
     }
+    if dice.one_in(8) {
+        let (clock, dice) = (world.clock.clone(), dice.fork());
+        world.spawn(async move {
+            clock.sleep(Duration::from_secs(dice.below(200))).await;
+            clock.suspend(Duration::from_secs(dice.below(600)));
+        });
+    }
     if dice.one_in(4) {
         let (clock, dice) = (world.clock.clone(), dice.fork());
         world.spawn(async move {
@@ -170,7 +177,7 @@ fn rot(world: &World, dice: &Dice) -> bool {
 }
 
 /// All faults are over: everything must arrive.
-fn calm(world: &World) -> Result<(), String> {
+pub fn calm(world: &World) -> Result<(), String> {
     if world.options.schedule.is_some() {
         // Schedules wait for a clock that is set.
         world.clock.set_wall(LATER);

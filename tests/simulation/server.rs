@@ -6,7 +6,7 @@ mod store;
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use edgespool::sys::{Clock, Net};
@@ -110,7 +110,8 @@ pub struct Server {
     pub store: RefCell<Store>,
     sessions: RefCell<Vec<Task<()>>>,
     listening: RefCell<Option<Task<()>>>,
-    tasks: Rc<LocalExecutor<'static>>,
+    /// Weak, because the tasks hold the server.
+    tasks: Weak<LocalExecutor<'static>>,
 }
 
 impl Server {
@@ -131,7 +132,7 @@ impl Server {
             store: RefCell::default(),
             sessions: RefCell::default(),
             listening: RefCell::default(),
-            tasks: tasks.clone(),
+            tasks: Rc::downgrade(tasks),
         });
         server.listen();
         server
@@ -153,9 +154,15 @@ impl Server {
         let addr = SocketAddr::new(SERVER.parse().unwrap(), CONTROL_PORT);
         let listener = self.net.listen(addr).unwrap();
         let server = self.clone();
-        let listening = self.tasks.spawn(async move {
+        let Some(tasks) = self.tasks.upgrade() else {
+            return;
+        };
+        let listening = tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let session = server.tasks.spawn(session::serve(server.clone(), stream));
+                let Some(tasks) = server.tasks.upgrade() else {
+                    return;
+                };
+                let session = tasks.spawn(session::serve(server.clone(), stream));
                 let mut sessions = server.sessions.borrow_mut();
                 sessions.retain(|task| !task.is_finished());
                 sessions.push(session);
@@ -171,13 +178,15 @@ impl Server {
         self.listening.borrow_mut().take();
         self.store.borrow_mut().lose_temporary(&self.dice);
         let server = self.clone();
-        let back = self.tasks.spawn(async move {
+        let back = async move {
             server.clock.sleep(away).await;
             if server.listening.borrow().is_none() {
                 server.listen();
             }
-        });
-        back.detach();
+        };
+        if let Some(tasks) = self.tasks.upgrade() {
+            tasks.spawn(back).detach();
+        }
     }
 
     fn is_moody(&self) -> bool {

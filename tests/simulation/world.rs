@@ -288,7 +288,7 @@ impl World {
         drop(tasks);
         match end {
             End::PowerCut => {
-                self.disk.power_cut();
+                self.disk.come_back();
                 self.book.borrow_mut().note_damage(&self.disk);
             }
             _ => self.disk.kill(),

@@ -78,6 +78,11 @@ impl Pipe {
         }
     }
 
+    /// Bytes that were written to it.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
     pub fn reset(&mut self) {
         if !self.silent {
             self.broken = true;
@@ -134,11 +139,9 @@ pub fn connection(
 }
 
 impl End {
-    pub fn pipes(&self) -> [Weak<Mutex<Pipe>>; 2] {
-        [
-            Arc::downgrade(&self.incoming),
-            Arc::downgrade(&self.outgoing),
-        ]
+    /// What it writes to, and what it reads from.
+    pub fn pipes(&self) -> [Arc<Mutex<Pipe>>; 2] {
+        [self.outgoing.clone(), self.incoming.clone()]
     }
 
     /// Lets the connection end there.
