@@ -128,7 +128,9 @@ impl Session {
         next: &mut Option<Entry>,
         feed: &Feeding<'_>,
     ) -> Result<Option<Check>, Refused> {
-        if !self.link.kind.queues_behind_transfer() {
+        // Under its final name an older file stands until the STOR is obeyed. Were
+        // that refused, the older one would get this one's time, and pass for it.
+        if !self.link.kind.queues_behind_transfer() || entry.is_direct() {
             return Ok(None);
         }
         self.fill(next, feed);
