@@ -170,7 +170,7 @@ impl Agent {
         let path = ready.path.escape_ascii();
         match error {
             // It will be looked at again, by a notice or by the next scan.
-            TakeError::Gone | TakeError::Changed => {
+            TakeError::Gone | TakeError::Changed | TakeError::Twice => {
                 log::debug!("watch {watch:?}: {path}: {error}");
                 return false;
             }

@@ -137,6 +137,8 @@ pub enum TakeError {
     Gone,
     /// The source is not the file that was looked at, or it changed meanwhile.
     Changed,
+    /// This version was copied before.
+    Twice,
     /// No room, and the policy is to wait.
     Full {
         /// The size of the file.
@@ -186,6 +188,7 @@ impl fmt::Display for TakeError {
             TakeError::NotAFile => f.write_str("not a regular file"),
             TakeError::Gone => f.write_str("the file is gone"),
             TakeError::Changed => f.write_str("the file changed while it was being taken"),
+            TakeError::Twice => f.write_str("this version of the file was taken before"),
             TakeError::Full { size } => {
                 write!(f, "no room in the spool for {}", ByteSize(*size))
             }

@@ -1,5 +1,7 @@
 //! Room: what is let in, and what goes to make room.
 
+use std::collections::BTreeSet;
+
 use super::leave::Settlement;
 use super::ledger::{Proof, Receipt, SETTLE_BATCH};
 use super::segment::State;
@@ -15,12 +17,20 @@ impl Spool {
         answers: &mut [Option<Result<EntryId, TakeError>>],
     ) -> Result<Vec<usize>, SpoolError> {
         let mut admitted = Vec::with_capacity(batch.len());
+        let mut copies = BTreeSet::new();
         // What is held, and what this batch adds.
         let mut held = self.held_bytes();
         let mut disk = self.room_on_disk()?;
         for (at, taking) in batch.iter().enumerate() {
             if let Err(error) = check(&*self.core.fs, taking) {
                 answer(answers, at, Err(error));
+                continue;
+            }
+            // Offered again before the first offer was dealt with.
+            if taking.how == How::Copy
+                && (!copies.insert(&taking.path) || self.was_copied(lane, taking)?)
+            {
+                answer(answers, at, Err(TakeError::Twice));
                 continue;
             }
             let size = taking.expect.size;
@@ -56,6 +66,11 @@ impl Spool {
             }
         }
         Ok(admitted)
+    }
+
+    fn was_copied(&mut self, lane: &str, taking: &Taking) -> Result<bool, SpoolError> {
+        let (size, mtime_ns) = (taking.expect.size, taking.expect.mtime_ns);
+        self.is_seen(lane, &taking.path, size, mtime_ns)
     }
 
     /// Bytes that may still be copied in; `None` below `min_free`.

@@ -10,6 +10,12 @@
 //! ```
 
 #![allow(unreachable_pub)] // Everything is one program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 mod case;
 mod disk;

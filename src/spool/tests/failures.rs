@@ -48,12 +48,16 @@ impl Stubborn<'_> {
                 })
                 .collect();
             let results = self.spool().take("cam", &takings);
+            // A copy whose record was stored before the failure is there already.
+            let is_there = |result: &Result<EntryId, TakeError>| {
+                matches!(result, Ok(_) | Err(TakeError::Twice))
+            };
             for (taking, result) in takings.iter().zip(&results) {
-                if result.is_ok() {
+                if is_there(result) {
                     self.taken.insert(name_of(&taking.path));
                 }
             }
-            if results.iter().all(Result::is_ok) {
+            if results.iter().all(is_there) {
                 return;
             }
             self.spool = None;

@@ -244,3 +244,17 @@ fn each_version_is_copied_once_over_restarts_and_full_segments() {
         spool = open(&sys).unwrap();
     }
 }
+
+#[test]
+fn a_version_that_is_offered_twice_is_copied_once() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let copy = ready(&fs, "a", How::Copy);
+    let taken = spool.take("cam", &[copy.clone(), copy.clone()]);
+    assert!(
+        matches!(taken[..], [Ok(_), Err(TakeError::Twice)]),
+        "{taken:?}"
+    );
+    let again = spool.take("cam", &[copy]);
+    assert!(matches!(again[..], [Err(TakeError::Twice)]), "{again:?}");
+}
