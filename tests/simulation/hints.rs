@@ -16,10 +16,13 @@ const LOST_ONE_IN: u64 = 15;
 /// One in so many is lost, and said to be.
 const OVERFLOW_ONE_IN: u64 = 30;
 
+/// A directory, and who listens there.
+type Listener = (PathBuf, Sender<Hint>);
+
 /// Who listens where.
 #[derive(Clone)]
 pub struct Kernel {
-    listeners: Rc<RefCell<Vec<(PathBuf, Sender<Hint>)>>>,
+    listeners: Rc<RefCell<Vec<Listener>>>,
     dice: Dice,
 }
 

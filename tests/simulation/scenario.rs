@@ -140,7 +140,7 @@ fn stormy_lives(world: &World, dice: &Dice, facts: &mut Facts) -> Result<u64, St
         match world.live(plan, span) {
             End::PowerCut | End::Stopped => facts.crashes += 1,
             End::Stuck => return Err("nothing goes on in a storm".into()),
-            End::Outcome(..) | End::NotOpened(_) => {}
+            End::Outcome(_) | End::NotOpened(_) => {}
         }
         if rots && rotten == 0 {
             rotten += u64::from(rot(world, dice));
@@ -197,19 +197,18 @@ pub fn calm(world: &World) -> Result<(), String> {
     let mut last = None;
     for _ in 0..CALM_LIVES {
         let ended = world.live(plan, Duration::from_secs(hours * 3600 + 3600));
-        match &ended {
-            End::Outcome(outcome, _)
-                if outcome.queued == 0
-                    && (outcome.not_taken == 0 || world.options.serves)
-                    && outcome.spool_failed.is_none() =>
-            {
-                if !revive(world)? {
-                    return Ok(());
-                }
+        let is_done = match &ended {
+            End::Outcome(life) => {
+                life.outcome.queued == 0
+                    && (life.outcome.not_taken == 0 || world.options.serves)
+                    && life.outcome.spool_failed.is_none()
             }
             End::NotOpened(why) => return Err(format!("the agent does not start: {why}")),
             End::Stuck => return Err("nothing goes on".into()),
-            _ => {}
+            End::PowerCut | End::Stopped => false,
+        };
+        if is_done && !revive(world)? {
+            return Ok(());
         }
         last = Some(ended.to_string());
     }

@@ -31,10 +31,17 @@ pub const SPOOL: &str = "/spool";
 /// Polls of tasks in one life of the agent: more is going round in circles.
 const STEPS_MAX: u64 = 4_000_000;
 
+/// A life that came to its end.
+pub struct Life {
+    pub outcome: Outcome,
+    /// For the agent that goes on after a reload.
+    memory: Memory,
+}
+
 /// How a life of the agent ended.
 pub enum End {
     /// By itself.
-    Outcome(Outcome, Option<Memory>),
+    Outcome(Box<Life>),
     /// It could not even begin.
     NotOpened(String),
     /// The power failed at an operation on the disk.
@@ -48,7 +55,7 @@ pub enum End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Outcome(outcome, _) => write!(f, "{outcome:?}"),
+            End::Outcome(life) => write!(f, "{:?}", life.outcome),
             End::NotOpened(why) => write!(f, "not opened: {why}"),
             End::PowerCut => f.write_str("power cut"),
             End::Stopped => f.write_str("killed"),
@@ -82,9 +89,9 @@ async fn one_agent(sys: Sys, setup: Setup, clock: &SimClock, plan: Plan) -> End 
                 let telling = async {
                     clock.sleep(stop).await;
                     if reload {
-                        agent.drain()
+                        agent.drain();
                     } else {
-                        agent.stop()
+                        agent.stop();
                     }
                     std::future::pending().await
                 };
@@ -94,7 +101,7 @@ async fn one_agent(sys: Sys, setup: Setup, clock: &SimClock, plan: Plan) -> End 
     };
     let outcome = own.run(work).await;
     let memory = agent.memory();
-    End::Outcome(outcome, Some(memory))
+    End::Outcome(Box::new(Life { outcome, memory }))
 }
 
 pub struct World {
@@ -236,19 +243,15 @@ impl World {
             let clock = self.clock.clone();
             async move {
                 let mut end = one_agent(first.0, first.1, &clock, plan).await;
-                if let (End::Outcome(outcome, memory), Plan::Run { reload: true, .. }) =
-                    (&mut end, plan)
-                    && outcome.spool_failed.is_none()
+                if let (End::Outcome(life), Plan::Run { reload: true, .. }) = (&end, plan)
+                    && life.outcome.spool_failed.is_none()
                 {
                     // As `run` does after SIGHUP.
-                    let (sys, setup) = (
-                        second.0,
-                        Setup {
-                            memory: memory.take(),
-                            ..second.1
-                        },
-                    );
-                    end = one_agent(sys, setup, &clock, plan).await;
+                    let setup = Setup {
+                        memory: Some(life.memory.clone()),
+                        ..second.1
+                    };
+                    end = one_agent(second.0, setup, &clock, plan).await;
                 }
                 *ended.borrow_mut() = Some(end);
             }

@@ -139,8 +139,9 @@ impl Tree {
         let mut kept: Vec<bool> = self.unflushed.iter().map(&mut wanted).collect();
         for at in (0..kept.len()).rev() {
             if kept[at] {
-                for earlier in 0..at {
-                    kept[earlier] |= self.unflushed[at].follows(&self.unflushed[earlier]);
+                let (before, here) = (&self.unflushed[..at], &self.unflushed[at]);
+                for (kept, earlier) in kept.iter_mut().zip(before) {
+                    *kept |= here.follows(earlier);
                 }
             }
         }

@@ -10,7 +10,6 @@ use edgespool::sys::{Clock, Listener, Net, Stream, timeout};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Server;
-use super::store::Stored;
 use crate::net::SERVER;
 
 /// How long a server waits for a data connection.
@@ -324,10 +323,7 @@ impl Session {
     fn open(&self, path: &[u8], offset: u64, append: bool) -> usize {
         let now = self.server.clock.wall().secs();
         let mut store = self.server.store.borrow_mut();
-        let file = store
-            .files
-            .entry(path.to_vec())
-            .or_insert_with(Stored::default);
+        let file = store.files.entry(path.to_vec()).or_default();
         file.mtime = now;
         let offset = usize::try_from(offset).unwrap();
         if append {
