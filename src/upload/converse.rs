@@ -90,30 +90,25 @@ impl Session {
         let ended = loop {
             let dialogue = &mut self.link.dialogue;
             let going = (&mut sending, &mut draining, stalling.as_mut());
-            let step = match happening(dialogue, going).await {
+            let news = happening(dialogue, going).await;
+            meter.touch(clock.mono());
+            let step = match news {
                 Happening::Sent(result) => {
-                    meter.touch(clock.mono());
                     let step = match &result {
                         Ok(()) => self
                             .check_behind(entry, next, feed)
                             .map(|sent| check = sent),
-                        Err(error) => {
-                            meter.lose_patience(LAST_WORD);
-                            stop_reading(entry, error)
-                        }
+                        Err(error) => stop_reading(entry, error, &meter),
                     };
                     sent = Some(result);
                     step
                 }
-                Happening::Said(event) => {
-                    meter.touch(clock.mono());
-                    event.map_err(Refused::from).map(|event| {
-                        flight.take(event, waiting, feed);
-                        if flight.begun {
-                            meter.allow_all();
-                        }
-                    })
-                }
+                Happening::Said(event) => event.map_err(Refused::from).map(|event| {
+                    flight.take(event, waiting, feed);
+                    if flight.begun {
+                        meter.allow_all();
+                    }
+                }),
                 Happening::Stalled => Err(stall(entry, limit, sent.take())),
             };
             if step.is_err() || flight.stored.is_some() {
@@ -184,8 +179,9 @@ where
 
 /// A source that cannot be read ends the upload at once. Of a connection that
 /// broke the server has something to say first.
-fn stop_reading(entry: &Entry, error: &SendError) -> Result<(), Refused> {
+fn stop_reading(entry: &Entry, error: &SendError, meter: &Meter) -> Result<(), Refused> {
     let SendError::Source(error) = error else {
+        meter.lose_patience(LAST_WORD);
         return Ok(());
     };
     let message = error.to_string();
