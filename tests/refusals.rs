@@ -317,13 +317,13 @@ fn a_spool_on_a_full_disk_leaves_the_source_untouched() {
     let said = output.stderr.contains("no room in the spool");
     assert!(said, "{output:#?}");
     assert_left(&agent, &files);
-    // Nothing is left of the attempts.
+    // Two files and the spool's reserve of 64 KiB; nothing is left of the attempts.
     let held: usize = Tree::read(&disk.path().join("spool"))
         .0
         .values()
         .map(Vec::len)
         .sum();
-    assert!(held < 250_000, "{held} bytes");
+    assert!(held < 280_000, "{held} bytes");
     agent.start(&["run"]);
     server.start_again();
     wait_until("all files have arrived", || {

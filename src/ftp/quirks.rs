@@ -60,6 +60,13 @@ impl ServerKind {
         matches!(self, Self::Vsftpd)
     }
 
+    /// Whether bytes may be on the data connection before the STOR was read.
+    /// pyftpdlib reads them at once, has nowhere to put them, closes the
+    /// connection, and then waits for another one.
+    pub const fn takes_early_data(self) -> bool {
+        matches!(self, Self::Vsftpd | Self::Proftpd | Self::PureFtpd)
+    }
+
     /// Whether `MDTM time path` sets the time where MFMT is missing.
     pub const fn mdtm_sets_time(self) -> bool {
         matches!(self, Self::Vsftpd)

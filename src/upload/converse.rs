@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use super::check::Check;
 use super::deliver::{Entry, Waiting};
@@ -68,7 +69,8 @@ impl Session {
         } = upload;
         let clock = self.sys.clock.clone();
         let limit = self.server.options.stall_timeout;
-        let meter = Meter::new(clock.mono(), if flight.begun { u64::MAX } else { eager });
+        let allowed = if flight.begun { u64::MAX } else { eager };
+        let meter = Meter::new(clock.mono(), allowed, limit);
         let pace = FeedPace {
             feed,
             id: entry.job.id,
@@ -82,34 +84,32 @@ impl Session {
         };
         let sending = pin!(transfer::send(sending, source));
         let draining = pin!(transfer::drain(wire));
-        let stalling = pin!(transfer::stalled(wire, &*clock, &meter, limit));
+        let stalling = pin!(transfer::stalled(wire, &*clock, &meter));
         let (mut sending, mut draining, mut stalling) = (Some(sending), Some(draining), stalling);
         let (mut sent, mut check) = (None, None);
         let ended = loop {
             let dialogue = &mut self.link.dialogue;
             let going = (&mut sending, &mut draining, stalling.as_mut());
-            let step = match happening(dialogue, going).await {
+            let news = happening(dialogue, going).await;
+            meter.touch(clock.mono());
+            let step = match news {
                 Happening::Sent(result) => {
-                    meter.touch(clock.mono());
                     let step = match &result {
                         Ok(()) => self
                             .check_behind(entry, next, feed)
                             .map(|sent| check = sent),
-                        Err(error) => stop_reading(entry, error),
+                        Err(error) => stop_reading(entry, error, &meter),
                     };
                     sent = Some(result);
                     step
                 }
-                Happening::Said(event) => {
-                    meter.touch(clock.mono());
-                    event.map_err(Refused::from).map(|event| {
-                        flight.take(event, waiting, feed);
-                        if flight.begun {
-                            meter.allow_all();
-                        }
-                    })
-                }
-                Happening::Stalled => Err(stall(entry, limit.as_secs()).into()),
+                Happening::Said(event) => event.map_err(Refused::from).map(|event| {
+                    flight.take(event, waiting, feed);
+                    if flight.begun {
+                        meter.allow_all();
+                    }
+                }),
+                Happening::Stalled => Err(stall(entry, limit, sent.take())),
             };
             if step.is_err() || flight.stored.is_some() {
                 break step;
@@ -181,8 +181,9 @@ where
 
 /// A source that cannot be read ends the upload at once. Of a connection that
 /// broke the server has something to say first.
-fn stop_reading(entry: &Entry, error: &SendError) -> Result<(), Refused> {
+fn stop_reading(entry: &Entry, error: &SendError, meter: &Meter) -> Result<(), Refused> {
     let SendError::Source(error) = error else {
+        meter.lose_patience(LAST_WORD);
         return Ok(());
     };
     let message = error.to_string();
@@ -193,9 +194,18 @@ fn stop_reading(entry: &Entry, error: &SendError) -> Result<(), Refused> {
     })
 }
 
-fn stall(entry: &Entry, secs: u64) -> Failure {
-    let message = format!("no byte moved for {secs} s");
-    Failure::new(Class::Network, Step::Store, &entry.subject(), message)
+/// Nothing moves any more. A server whose data connection broke may wait for
+/// another one for long: the session begins anew.
+fn stall(entry: &Entry, limit: Duration, sent: Option<Result<(), SendError>>) -> Refused {
+    let subject = entry.subject();
+    if matches!(sent, Some(Err(_))) {
+        return Refused {
+            clean: false,
+            ..cut(&subject, sent).into()
+        };
+    }
+    let message = format!("no byte moved for {} s", limit.as_secs());
+    Failure::new(Class::Network, Step::Store, &subject, message).into()
 }
 
 /// Whether the server took all of it: its final word, and ours.
@@ -214,3 +224,7 @@ fn verdict(
         (_, sent) => Err(cut(subject, sent).into()),
     }
 }
+
+/// How long a server is waited for that has something to say about a data
+/// connection that broke.
+const LAST_WORD: Duration = Duration::from_secs(10);

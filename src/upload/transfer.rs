@@ -24,17 +24,24 @@ pub(super) struct Meter {
     sent: Cell<u64>,
     allowed: Cell<u64>,
     moved: Cell<Mono>,
+    patience: Cell<Duration>,
 }
 
 impl Meter {
     /// Begins to count. No more than `allowed` bytes are sent until
-    /// [`Meter::allow_all`].
-    pub(super) fn new(now: Mono, allowed: u64) -> Meter {
+    /// [`Meter::allow_all`]; when nothing moves for `patience`, it is a stall.
+    pub(super) fn new(now: Mono, allowed: u64, patience: Duration) -> Meter {
         Meter {
             sent: Cell::new(0),
             allowed: Cell::new(allowed),
             moved: Cell::new(now),
+            patience: Cell::new(patience),
         }
+    }
+
+    /// Waits no longer than this from now on.
+    pub(super) fn lose_patience(&self, patience: Duration) {
+        self.patience.set(self.patience.get().min(patience));
     }
 
     /// The server takes the file: all of it may go. Whoever waits in [`send`]
@@ -217,28 +224,28 @@ pub(super) async fn drain(wire: &RefCell<Wire>) {
     }
 }
 
-/// Ends when nothing moved for `limit`: no byte was taken by the connection,
-/// acknowledged by the peer, or touched otherwise. A slow link empties a full
-/// send buffer without any write for minutes; the acknowledgements show that.
-pub(super) async fn stalled(
-    wire: &RefCell<Wire>,
-    clock: &dyn Clock,
-    meter: &Meter,
-    limit: Duration,
-) {
+/// Ends when nothing moved for as long as the meter has patience: no byte was
+/// taken by the connection, acknowledged by the peer, or touched otherwise. A
+/// slow link empties a full send buffer without any write for minutes; the
+/// acknowledgements show that.
+pub(super) async fn stalled(wire: &RefCell<Wire>, clock: &dyn Clock, meter: &Meter) {
     let mut unacked = wire.borrow().unacked();
     loop {
-        clock.sleep_until(clock.mono().after(limit / 4)).await;
+        let look = (meter.patience.get() / 4).min(LOOK_MAX);
+        clock.sleep_until(clock.mono().after(look)).await;
         let now_unacked = wire.borrow().unacked();
         if now_unacked < unacked {
             meter.touch(clock.mono());
         }
         unacked = now_unacked;
-        if clock.mono().since(meter.moved.get()) >= limit {
+        if clock.mono().since(meter.moved.get()) >= meter.patience.get() {
             return;
         }
     }
 }
+
+/// The longest time between two looks at a transfer.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -361,7 +368,7 @@ mod tests {
         let (taken, closed) = (sink.taken.clone(), sink.closed.clone());
         let wire = RefCell::new(Wire::Plain(Box::new(sink)));
         let mut source = Source::new(Arc::new(Zeros), Pool::inline(), (0, size), 1000, None);
-        let meter = Meter::new(Mono::default(), allowed);
+        let meter = Meter::new(Mono::default(), allowed, Duration::MAX);
         smol::block_on(async {
             let sending = Sending {
                 wire: &wire,

@@ -127,7 +127,7 @@ impl Session {
         // it stores: while the session of a link that died silently holds a
         // file, the STOR that goes on with it stays unanswered.
         let in_doubt = left > EAGER_BYTES_MAX && !self.directory_is_known(&entry.last);
-        if offset > 0 || in_doubt {
+        if offset > 0 || in_doubt || !self.link.kind.takes_early_data() {
             0
         } else {
             EAGER_BYTES_MAX

@@ -1,6 +1,7 @@
 //! Links that break, and servers that refuse.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::super::{Class, IfGone, Proof, ServerOptions, Session};
 use super::host::Does;
@@ -110,6 +111,21 @@ fn a_transfer_that_was_reset_goes_on_where_it_was_cut() {
         assert!(world.host().files["/a"] == content);
         assert!(outcomes.done[0].1 < 102_000, "bytes on the wire");
     }
+}
+
+#[test]
+fn a_server_that_says_nothing_to_a_reset_does_not_cost_the_stall_time() {
+    let world = World::new();
+    world.host().rules = vec![rule("STOR", 1, Does::Cut(40_000, ""))];
+    let content = vec![9; 100_000];
+    let options = ServerOptions {
+        stall_timeout: Duration::from_secs(3600),
+        ..World::options()
+    };
+    let outcomes = world.deliver(options, vec![job(1, "/a", &content)]);
+    outcomes.only().as_ref().unwrap();
+    assert_eq!(count(&world.host().log, "REST 40000"), 1);
+    assert!(world.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(super) enum Does {
     Lose,
     /// Closes the control connection; nothing is done.
     HangUp,
-    /// Takes so many bytes, resets the data connection, and says this.
+    /// Takes so many bytes, resets the data connection, and says this, if it is
+    /// anything.
     Cut(usize, &'static str),
     /// Does it, and the file is taken away at once.
     TakeAway,
@@ -115,7 +116,9 @@ impl Host {
             if data.len() >= most || line.data_ended {
                 self.store(at, most);
                 self.lines[at].data_reset = true;
-                self.say(at, format!("{reply}\r\n").as_bytes());
+                if !reply.is_empty() {
+                    self.say(at, format!("{reply}\r\n").as_bytes());
+                }
             }
         } else if line.data_ended {
             let rule = storing.rule.clone();
