@@ -69,6 +69,12 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
         room: dice.one_in(5).then_some(20_000),
         until: until.0,
     });
+    troubles(world, dice);
+    wrong_times(world, dice);
+}
+
+/// What happens to the server and to the disk meanwhile.
+fn troubles(world: &World, dice: &Dice) {
     if dice.one_in(3) {
         let (server, clock) = (world.server.clone(), world.clock.clone());
         let dice = dice.fork();
@@ -95,6 +101,10 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
             }
         });
     }
+}
+
+/// The device sleeps, and its clock is set.
+fn wrong_times(world: &World, dice: &Dice) {
     if dice.one_in(8) {
         let (clock, dice) = (world.clock.clone(), dice.fork());
         world.spawn(async move {
