@@ -292,12 +292,20 @@ impl Session {
         if reply.is_transient() {
             return Err(Failure::refused(Step::Look, &entry.subject(), &reply));
         }
-        let same = parse_mdtm(&reply).map(FtpTime::unix_secs) == entry.job.mtime;
-        Ok(if same {
-            Evidence::Ours(Proof::Size)
-        } else {
-            Evidence::Other
-        })
+        // A server that still wrote for a session that had died may have given it
+        // a later time than the one that was set; an earlier version has an older.
+        let theirs = parse_mdtm(&reply).map(FtpTime::unix_secs);
+        let ours = entry.job.mtime;
+        Ok(
+            if theirs
+                .zip(ours)
+                .is_some_and(|(theirs, ours)| theirs >= ours)
+            {
+                Evidence::Ours(Proof::Size)
+            } else {
+                Evidence::Other
+            },
+        )
     }
 
     /// The command that gives the server's file the time of ours.
