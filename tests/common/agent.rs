@@ -31,13 +31,38 @@ impl Output {
 /// Runs `edgespool` to its end.
 pub fn edgespool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    let mut running = Running::start(dir.path(), args);
+    let mut running = Running::start(&Program::native(), dir.path(), args);
     running.wait(WAIT_MAX)
+}
+
+/// A built `edgespool`, and what runs it.
+pub struct Program(Vec<String>);
+
+impl Program {
+    /// The one built with these tests.
+    pub fn native() -> Self {
+        Self(vec![env!("CARGO_BIN_EXE_edgespool").into()])
+    }
+
+    /// The one that `EDGESPOOL_FOREIGN` names, after the emulator and its arguments.
+    pub fn foreign() -> Self {
+        let words = std::env::var("EDGESPOOL_FOREIGN")
+            .expect("EDGESPOOL_FOREIGN=\"EMULATOR BINARY\" says what is tested");
+        Self(words.split_whitespace().map(Into::into).collect())
+    }
+
+    fn command(&self) -> Command {
+        let (program, args) = self.0.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(args);
+        command
+    }
 }
 
 /// One agent's world: a directory with its config, its spool and one watched
 /// directory, and perhaps a running process.
 pub struct Agent {
+    program: Program,
     dir: tempfile::TempDir,
     running: Option<Running>,
 }
@@ -46,6 +71,7 @@ impl Agent {
     /// A world with no config yet, below the system's directory for temporary files.
     pub fn new() -> Self {
         let agent = Self {
+            program: Program::native(),
             dir: tempfile::tempdir().unwrap(),
             running: None,
         };
@@ -64,6 +90,11 @@ impl Agent {
              quiet = \"200ms\"\nremote = \"/{{path}}\"\n[retry]\nfirst = \"200ms\"\nmax = \"2s\"\n"
         ));
         agent
+    }
+
+    /// The same world with another program.
+    pub fn with_program(self, program: Program) -> Self {
+        Self { program, ..self }
     }
 
     /// The directory of it all.
@@ -92,13 +123,14 @@ impl Agent {
 
     /// Runs a command with this config, to its end.
     pub fn command(&self, args: &[&str]) -> Output {
-        Running::start(self.dir(), self.with_config(args)).wait(WAIT_MAX)
+        Running::start(&self.program, self.dir(), self.with_config(args)).wait(WAIT_MAX)
     }
 
     /// Starts a command, usually `run`, in the background.
     pub fn start(&mut self, args: &[&str]) {
         assert!(self.running.is_none(), "it runs");
-        self.running = Some(Running::start(self.dir(), self.with_config(args)));
+        let args = self.with_config(args);
+        self.running = Some(Running::start(&self.program, self.dir(), args));
     }
 
     /// The process id of what runs in the background.
@@ -187,10 +219,15 @@ struct Running {
 }
 
 impl Running {
-    fn start<A: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = A>) -> Self {
+    fn start<A: AsRef<OsStr>>(
+        program: &Program,
+        dir: &Path,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_edgespool"))
+        let child = program
+            .command()
             .args(args)
             .current_dir(dir)
             .env_remove("EDGESPOOL_CONFIG")

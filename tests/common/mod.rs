@@ -19,7 +19,7 @@ pub mod scene;
 mod small_disk;
 mod tree;
 
-pub use agent::{Agent, Output, edgespool, server_section};
+pub use agent::{Agent, Output, Program, edgespool, server_section};
 pub use small_disk::SmallDisk;
 pub use tree::{Tree, content};
 
