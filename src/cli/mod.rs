@@ -2,6 +2,7 @@
 
 mod args;
 mod assemble;
+mod bar;
 mod check;
 pub mod check_offline;
 mod context;

@@ -3,15 +3,13 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::bar::Bar;
 use super::text::count;
 use super::{Exit, args, complain, say};
 use crate::base::{ByteSize, format_span};
@@ -45,7 +43,7 @@ pub(crate) fn run(sys: &Sys, send: &args::Send) -> Exit {
     }
     let mut queue = Queue::new(sys, items);
     let ended = smol::block_on(deliver_all(sys, options, &mut queue, send.patience));
-    queue.bar.finish_and_clear();
+    queue.bar.finish();
     match ended {
         Ok(()) if queue.refused > 0 => Exit::DeadLetter,
         Ok(()) => Exit::Done,
@@ -174,21 +172,13 @@ struct Queue {
     refused: u64,
     last_failure: Option<Failure>,
     progress: Rc<Cell<Mono>>,
-    bar: ProgressBar,
+    bar: Bar,
     done_bytes: u64,
 }
 
 impl Queue {
     fn new(sys: &Sys, items: Vec<Item>) -> Queue {
         let total = items.iter().map(|item| item.job.size).sum();
-        let bar = match std::io::stderr().is_terminal() {
-            true => ProgressBar::new(total),
-            false => ProgressBar::hidden(),
-        };
-        let template = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
         Queue {
             sys: sys.clone(),
             waiting: items.into(),
@@ -197,7 +187,7 @@ impl Queue {
             refused: 0,
             last_failure: None,
             progress: Rc::new(Cell::new(sys.clock.mono())),
-            bar,
+            bar: Bar::new(total),
             done_bytes: 0,
         }
     }
@@ -240,7 +230,7 @@ impl Feed for Queue {
         let mut item = self.waiting.pop_front()?;
         self.next_id += 1;
         item.job.id = self.next_id;
-        self.bar.set_message(item.shown.clone());
+        self.bar.name(&item.shown);
         let job = item.job.clone();
         self.doing.push(item);
         Some(job)
@@ -248,7 +238,7 @@ impl Feed for Queue {
 
     fn progress(&mut self, _id: u64, position: u64) {
         self.progress.set(self.sys.clock.mono());
-        self.bar.set_position(self.done_bytes + position);
+        self.bar.set(self.done_bytes + position);
     }
 
     fn throttle(&mut self, _bytes: usize) -> Option<LocalFuture<'static, ()>> {

@@ -20,7 +20,7 @@ use webpki::EndEntityCert;
 use crate::sys::{Clock, Wall};
 
 /// Trusts what chains to `extra`, to the system's roots, or (where the system
-/// has none) to the built-in ones.
+/// has none) to the built-in ones, which the feature `roots` brings.
 pub(super) fn roots_verifier(
     extra: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
@@ -32,7 +32,16 @@ pub(super) fn roots_verifier(
     }
     let (found, _unusable) = roots.add_parsable_certificates(native.certs);
     if found == 0 {
+        #[cfg(feature = "roots")]
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        #[cfg(not(feature = "roots"))]
+        if extra.is_empty() {
+            return Err(
+                "this system has no root certificates, and none are built in: give a \
+                        ca_file or pin_sha256"
+                    .to_owned(),
+            );
+        }
     }
     for certificate in extra {
         roots
