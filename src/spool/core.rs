@@ -140,6 +140,11 @@ impl Core {
             has_receipt: &|segment, index| {
                 left.contains_key(&id_of(segment, index)) && !is_on(Sabotage::ForgetReceipts)
             },
+            receipts_end: &|segment| {
+                let place = id_of(segment, 0)..=id_of(segment, u16::MAX);
+                let newest = left.range(place).next_back();
+                newest.map_or(0, |(id, _)| id.index.saturating_add(1))
+            },
             let_go: &|segment, index, blob, path| {
                 let id = id_of(segment, index);
                 outbox.let_go(id, blob, path, left.get(&id) != Some(&false))

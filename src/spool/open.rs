@@ -12,6 +12,7 @@ use super::finding::Finding;
 use super::format;
 use super::lane::{self, Lane};
 use super::ledger::Ledger;
+use super::log::flushed;
 use super::renew;
 use super::reserve::Reserve;
 use super::{Options, Spool};
@@ -47,6 +48,10 @@ impl Spool {
             let renewed = renew::renew(fs, dir, &lanes);
             core.written(renewed, "write the logs anew in", dir)?;
         }
+        // A process that was killed may have left names and records that are not
+        // stored yet. What is read now is built upon, so it must be.
+        let stored = flushed(fs.sync_fs(dir));
+        core.written(stored, "flush", dir)?;
         let mut spool = Spool::read(core, options)?;
         if suspect {
             renew::unmark(fs, dir).map_err(SpoolError::io("write to", dir))?;

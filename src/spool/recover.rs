@@ -11,7 +11,9 @@
 //! | waiting | missing | no | no | void: the intent never finished; the source is where it was |
 //! | gone | there | any | any | let the blob go: its going was not durable |
 //! | absent, void | there | any | any | recover: the blob is delivered under `recovered/` |
-//! | absent, void, gone | missing | any | any | nothing |
+//! | absent | missing | any | yes | settle: no other entry may get this name, and with it the receipt |
+//! | absent | missing | any | no | nothing |
+//! | void, gone | missing | any | any | nothing |
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -40,6 +42,8 @@ pub(super) struct Recovering<'a> {
     pub(super) now_ns: i64,
     /// Whether a receipt exists for an index of a segment of this lane.
     pub(super) has_receipt: &'a dyn Fn(u32, u16) -> bool,
+    /// The index below which all receipts of a segment of this lane are.
+    pub(super) receipts_end: &'a dyn Fn(u32) -> u16,
     /// Removes or archives the blob of an index, whose path is given.
     pub(super) let_go: &'a LetGo<'a>,
     pub(super) finding: &'a mut dyn FnMut(Finding),
@@ -70,6 +74,7 @@ pub(super) fn decide(state: State, blob: bool, finished: bool, receipt: bool) ->
         (State::Waiting, false) => Verdict::Void,
         (State::Gone, true) => Verdict::LetGo,
         (State::Absent | State::Void, true) => Verdict::Recover,
+        (State::Absent, false) if receipt => Verdict::Settle,
         (State::Absent | State::Void | State::Gone, false) => Verdict::Nothing,
     }
 }
@@ -293,6 +298,7 @@ fn reconcile(
     segment.dead = Default::default();
     segment.oldest_ns = i64::MAX;
     let last = u16::try_from(index.slots.len().max(blobs.len())).unwrap_or(ENTRIES_MAX);
+    let last = last.max((r.receipts_end)(segment.no)).min(ENTRIES_MAX);
     let mut mending = Mending::default();
     for at in 0..last {
         let blob = blobs.get(usize::from(at)).copied().unwrap_or(false);
@@ -562,7 +568,8 @@ mod tests {
                 let (blob, finished, receipt) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
                 let verdict = decide(state, blob, finished, receipt);
                 let live = matches!(state, State::Waiting | State::Dead);
-                assert_eq!(verdict == Verdict::Settle, live && receipt);
+                let lost = state == State::Absent && !blob;
+                assert_eq!(verdict == Verdict::Settle, (live || lost) && receipt);
                 assert_eq!(verdict == Verdict::Keep, live && blob && !receipt);
                 assert_eq!(verdict == Verdict::LetGo, state == State::Gone && blob);
                 assert_eq!(

@@ -244,9 +244,14 @@ impl Segment {
         for at in 0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX) {
             let counts = !matches!(index.state(at), State::Absent | State::Void);
             if counts && !index.recovered.contains_key(&at) {
-                let add = index.add_of(at)?;
+                let size = match index.add_of(at) {
+                    Ok(add) => add.size,
+                    // Its record was damaged after it had left.
+                    Err(_) if index.state(at) == State::Gone => 0,
+                    Err(error) => return Err(error.into()),
+                };
                 seal.entries += 1;
-                seal.bytes = seal.bytes.saturating_add(add.size);
+                seal.bytes = seal.bytes.saturating_add(size);
             }
         }
         let mut bytes = Vec::new();
