@@ -1,7 +1,11 @@
 //! The spool on a real filesystem without a byte left: a small tmpfs in a mount
 //! namespace of its own.
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing
+)]
 
 mod common;
 

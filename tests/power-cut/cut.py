@@ -68,7 +68,8 @@ class Guest:
             "-o", "cluster_size=4k", self.overlay)
         drive = f"file={self.overlay},if=virtio,format=qcow2,cache=writeback,l2-cache-size=4M"
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-accel", accelerator, "-m", "256", "-smp", "2",
+            ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64",
+             "-accel", accelerator, "-m", "256", "-smp", "2",
              "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
              "-kernel", kernel, "-initrd", str(work / "initramfs"),
              "-append", f"console=ttyS0 quiet panic=-1 {words}",
