@@ -30,7 +30,6 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -70,7 +69,8 @@ pub struct Archive {
 pub(super) struct Outbox {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    bytes: AtomicU64,
+    // No atomic: a MIPS of 32 bits has none for so many bits.
+    bytes: Mutex<u64>,
     targets: Mutex<BTreeMap<u16, Archive>>,
 }
 
@@ -79,7 +79,7 @@ impl Outbox {
         Outbox {
             fs: fs.clone(),
             dir: spool.join("outbox"),
-            bytes: AtomicU64::new(0),
+            bytes: Mutex::new(0),
             targets: Mutex::default(),
         }
     }
@@ -92,7 +92,7 @@ impl Outbox {
             bytes += meta.map_or(0, |meta| meta.size);
             true
         })?;
-        self.bytes.store(bytes, Ordering::Relaxed);
+        *self.held() = bytes;
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Outbox {
 
     /// Bytes in the outbox.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        *self.held()
     }
 
     /// Lets a settled blob go: to the outbox if it is to be kept and its lane
@@ -122,7 +122,8 @@ impl Outbox {
             let size = self.fs.meta(blob).map_or(0, |meta| meta.size);
             let renamed = self.fs.rename(blob, &self.dir.join(name_of(id, path)));
             if renamed.is_ok() {
-                self.bytes.fetch_add(size, Ordering::Relaxed);
+                let mut held = self.held();
+                *held = held.saturating_add(size);
             }
             renamed
         } else {
@@ -143,13 +144,18 @@ impl Outbox {
         }
     }
 
+    fn held(&self) -> MutexGuard<'_, u64> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn targets(&self) -> MutexGuard<'_, BTreeMap<u16, Archive>> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn left(&self, bytes: u64) {
         // Only one archiver takes bytes off, and never more than were put on.
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let mut held = self.held();
+        *held = held.saturating_sub(bytes);
     }
 }
 
