@@ -125,6 +125,7 @@ fetch_debian() {
 # The archive that this machine's apt uses for Debian itself.
 debian_mirror() {
     local url
+    # shellcheck disable=SC2016
     url=$(apt-get indextargets --format '$(REPO_URI)' | grep -E '/debian/?$' | head -n 1) || true
     [ -n "$url" ] || die "apt knows no Debian mirror here; set EDGESPOOL_STD_SRC"
     echo "${url%/}"
