@@ -8,10 +8,10 @@ use super::{Create, Dir, File, Meta, Space};
 /// separated by slashes, without `.`, `..` and empty parts; `b""` is the
 /// directory itself where that makes sense. Anything else is `InvalidInput`.
 ///
-/// Whatever others do meanwhile, no call reaches an object outside: symbolic
+/// Whatever others do meanwhile, no path reaches an object outside: symbolic
 /// links that lead out are refused (`CrossesDevices`, as openat2(2) has it, or
 /// `NotADirectory`), and one in the last part of a path is not followed, but
-/// for [`Tree::open_dir`].
+/// by [`Tree::open_dir`] and [`Tree::sync_dir`].
 pub trait Tree: Send + Sync {
     /// Opens an existing regular file for reading.
     fn open(&self, path: &[u8]) -> io::Result<Box<dyn File>>;
