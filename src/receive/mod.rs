@@ -6,11 +6,13 @@ mod inbox;
 mod limits;
 mod options;
 mod password;
+#[cfg(test)]
+mod tests;
 mod users;
 
 pub use files::{Account, FileError, Incoming, Listing, Received, Upload, VirtualPath};
-pub use inbox::{Inbox, InboxError, NoInbox};
+pub use inbox::{Inbox, InboxError, NoInbox, Room};
 pub use limits::{Limits, Refusal};
 pub use options::{Folder, Lockout, Permissions, Quota, ReceiveOptions, Target, TlsUse, User};
-pub use password::{HashError, PasswordHash};
+pub use password::{HashError, MEMORY_KIB, PASSES, PasswordHash};
 pub use users::{LoginError, Users};
