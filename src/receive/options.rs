@@ -38,6 +38,10 @@ pub struct ReceiveOptions {
     pub idle_timeout: Duration,
     /// A data connection without bytes ends after so long.
     pub stall_timeout: Duration,
+    /// An upload over TLS that ends without close_notify is cut. Many clients
+    /// leave it out (see the session's description), so that the end of TCP
+    /// counts as the end of the file unless this is set.
+    pub require_close_notify: bool,
     /// What wrong passwords lead to.
     pub lockout: Lockout,
     /// Who may log in; names are unique.

@@ -19,7 +19,7 @@ pub struct Item {
     /// Names the object as long as it exists: device and inode.
     pub unique: (u64, u64),
     /// What the user may do with it, in the letters of RFC 3659 §7.5.5.
-    pub perm: &'static str,
+    pub perm: String,
 }
 
 /// What an entry is.
@@ -118,7 +118,7 @@ pub fn machine(facts: Facts, item: &Item) -> String {
         Some(kind.to_owned()),
         (item.kind == ItemKind::File).then(|| item.size.to_string()),
         modified.map(|time| time.to_string()),
-        Some(item.perm.to_owned()),
+        Some(item.perm.clone()),
         Some(format!("{:04o}", item.mode & 0o7777)),
         Some(format!("{:x}g{:x}", item.unique.0, item.unique.1)),
     ];
@@ -189,7 +189,7 @@ mod tests {
             modified: NOW,
             mode: 0o640,
             unique: (16, 255),
-            perm: "r",
+            perm: "r".to_owned(),
         }
     }
 
