@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::password::PasswordHash;
 
 /// Everything that a receiver needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
     /// What the greeting calls this server.
     pub server_name: String,
@@ -38,6 +38,10 @@ pub struct ReceiveOptions {
     pub idle_timeout: Duration,
     /// A data connection without bytes ends after so long.
     pub stall_timeout: Duration,
+    /// An upload over TLS that ends without close_notify is cut. Many clients
+    /// leave it out (see the session's description), so that the end of TCP
+    /// counts as the end of the file unless this is set.
+    pub require_close_notify: bool,
     /// What wrong passwords lead to.
     pub lockout: Lockout,
     /// Who may log in; names are unique.
@@ -71,7 +75,7 @@ pub struct Lockout {
 }
 
 /// Somebody who may log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name, as USER gives it.
     pub name: String,

@@ -29,6 +29,7 @@ pub(super) fn options(users: Vec<User>) -> ReceiveOptions {
         login_timeout: minute,
         idle_timeout: minute,
         stall_timeout: minute,
+        require_close_notify: false,
         lockout: Lockout {
             failures: 10,
             time: 10 * minute,
