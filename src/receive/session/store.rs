@@ -7,6 +7,7 @@
 //! dies closes both.
 
 use std::io;
+use std::time::Duration;
 
 use smol::io::AsyncWriteExt;
 
@@ -183,22 +184,25 @@ impl Session {
         }
     }
 
-    /// The next bytes; 0 at the end that the client made.
+    /// The next bytes; 0 at the end that the client made. TLS says so with
+    /// close_notify. TCP ends in the same way when the client's process does;
+    /// then its control connection ends, too.
     async fn next_part(&mut self, inflow: &mut Inflow, buffer: &mut [u8]) -> Result<usize, Ended> {
-        match self.beside(inflow.fill(buffer)).await? {
-            Ok(0) if self.control.is_lost_now().await => {
-                Err(Ended::Lost(io::ErrorKind::UnexpectedEof.into()))
-            }
-            Ok(count) => Ok(count),
-            // TLS ended without close_notify.
+        let lost = match self.beside(inflow.fill(buffer)).await? {
+            Ok(0) if !inflow.wire.is_tls() => io::ErrorKind::UnexpectedEof.into(),
+            Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                match self.shared.options.require_close_notify {
-                    true => Err(Ended::Broken(error)),
-                    false if self.control.is_lost_now().await => Err(Ended::Lost(error)),
-                    false => Ok(0),
+                log::debug!("{}: TLS ended without close_notify", self.peer);
+                if self.shared.options.require_close_notify {
+                    return Err(Ended::Broken(error));
                 }
+                error
             }
-            Err(error) => Err(Ended::Broken(error)),
+            Err(error) => return Err(Ended::Broken(error)),
+        };
+        match self.control.is_lost_within(DEATH_LIMIT).await {
+            true => Err(Ended::Lost(lost)),
+            false => Ok(0),
         }
     }
 
@@ -240,3 +244,7 @@ impl Session {
         self.shared.journal.add(&record).await;
     }
 }
+
+/// Between the ends of the two connections of a process that dies; each upload
+/// in clear text takes so long more.
+const DEATH_LIMIT: Duration = Duration::from_millis(2);
