@@ -33,8 +33,6 @@ pub struct Incoming {
     pub(super) path: VirtualPath,
     /// Below its folder.
     pub(super) below: Vec<u8>,
-    /// In the place's tree.
-    pub(super) at: Vec<u8>,
     /// Bytes so far; the file is not longer.
     pub(super) size: u64,
     /// What waited in the lane when it began.
