@@ -35,6 +35,8 @@
 //! suspect                 there after a failed flush (`renew.rs`)
 //! damaged/                logs in which records were lost, the newest 16 MiB
 //! outbox/<id>-<name>      delivered, on the way to an archive (`archive`)
+//! incoming/<name>/        uploads to that lane which are not complete: not the
+//!                         spool's, and never looked at here
 //! lanes/<no>-<name>/      one lane
 //!   archive               a frame of Archive: where delivered files are kept
 //!   paused                there while the lane is paused; empty
@@ -190,6 +192,7 @@ pub use self::finding::Finding;
 pub use self::id::{EntryId, ParseIdError};
 pub use self::leave::Settlement;
 pub use self::ledger::{LedgerLimits, Proof, Receipt};
+pub use self::open::{incoming_dir, make_incoming};
 pub use self::record::Origin;
 pub use self::segment::Tally;
 pub use self::take::{How, Taking};
