@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::FileError;
@@ -20,7 +19,8 @@ pub(in crate::receive) struct Place {
     pub(super) flusher: Flusher,
     uploads: Mutex<BTreeMap<Vec<u8>, Upload>>,
     taken: Mutex<VecDeque<Taken>>,
-    turns: AtomicU64,
+    // No atomic: a MIPS of 32 bits has none for so many bits.
+    turns: Mutex<u64>,
 }
 
 /// What makes a place a lane.
@@ -105,7 +105,7 @@ impl Place {
             flusher: Flusher::default(),
             uploads: Mutex::default(),
             taken: Mutex::default(),
-            turns: AtomicU64::new(0),
+            turns: Mutex::new(0),
         }
     }
 
@@ -126,7 +126,11 @@ impl Place {
         upload.holders += 1;
         let last = upload.turn.clone();
         drop(uploads);
-        let own = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
+        let own = {
+            let mut turns = lock(&self.turns);
+            *turns = turns.wrapping_add(1);
+            *turns
+        };
         *lock(&last) = own;
         Ok(Turn {
             place: self.clone(),
