@@ -34,6 +34,10 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod ftp;
+#[cfg(feature = "receive")]
+pub mod receive;
+#[cfg(not(feature = "receive"))]
+#[path = "receive/absent.rs"]
 pub mod receive;
 pub mod schedule;
 pub mod spool;

@@ -16,6 +16,10 @@ mod engine;
 mod intake;
 mod memory;
 mod outcome;
+#[cfg(feature = "receive")]
+mod receiving;
+#[cfg(not(feature = "receive"))]
+#[path = "receiving_absent.rs"]
 mod receiving;
 mod session;
 mod settling;

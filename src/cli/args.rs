@@ -67,6 +67,7 @@ goes after `--`, or as ./-name. The same command again resumes what was cut.
 Exit codes: 0 all arrived; 65 a file was refused; 69 the server is away, or its TLS is
 not acceptable; 75 the server is full; 77 the login was refused; 2 bad usage.")]
     Send(Send),
+    #[cfg(feature = "receive")]
     /// Receive files over FTP and FTPS into a directory, with no configuration
     #[command(after_help = "\
 The one user may list, read and write everything below --root, and nothing beyond it.
@@ -121,6 +122,7 @@ pub(crate) struct Once {
     pub(crate) patience: std::time::Duration,
 }
 
+#[cfg(feature = "receive")]
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Receive {
@@ -151,6 +153,7 @@ pub(crate) struct Receive {
 }
 
 /// What `receive` does besides receiving.
+#[cfg(feature = "receive")]
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ReceiveCommand {
     /// Make the hash of a password for the config
@@ -164,6 +167,7 @@ an Argon2id hash for `password_hash` in [[receive.user]].
 }
 
 /// Whether clients of the receiver use TLS.
+#[cfg(feature = "receive")]
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum TlsUse {
     /// No login without it
@@ -174,6 +178,7 @@ pub(crate) enum TlsUse {
     None,
 }
 
+#[cfg(feature = "receive")]
 fn ports(text: &str) -> Result<(u16, u16), String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let port = |digits: &str| digits.parse().ok().filter(|port| *port > 0);

@@ -1,5 +1,6 @@
 //! `check --offline`: the configuration, its directories and their permissions.
 
+#[cfg(feature = "receive")]
 use std::net::TcpListener;
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use rustix::fs::{Access, access};
 
 use super::{Exit, Outcome};
 use crate::config::{self, Config, Env, Loaded, Take, Watch};
+#[cfg(feature = "receive")]
 use crate::receive::{ReceiveOptions, Target};
 use crate::sys::Kind;
 
@@ -28,6 +30,7 @@ pub fn check_offline(file: &Path, env: &Env<'_>) -> Outcome {
     for watch in &config.watches {
         check_watch(&mut outcome, env, watch);
     }
+    #[cfg(feature = "receive")]
     if let Some(receive) = &config.receive {
         check_receive(&mut outcome, receive);
     }
@@ -67,6 +70,7 @@ fn check_watch(outcome: &mut Outcome, env: &Env<'_>, watch: &Watch) {
 }
 
 /// The addresses, and the directories of the users.
+#[cfg(feature = "receive")]
 fn check_receive(outcome: &mut Outcome, receive: &ReceiveOptions) {
     for address in receive.listen.iter().chain(&receive.listen_implicit) {
         // Any port: the right one may be an agent's that runs.

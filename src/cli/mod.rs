@@ -10,8 +10,10 @@ mod exit;
 mod history;
 pub mod init;
 mod logging;
+#[cfg(feature = "receive")]
 mod passwd;
 mod queue;
+#[cfg(feature = "receive")]
 mod receive;
 mod send;
 mod service;
@@ -71,6 +73,7 @@ pub fn main() -> Exit {
             service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
+        #[cfg(feature = "receive")]
         Command::Receive(args) => match args.command {
             Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
             None => receive::run(&sys, &args),
@@ -88,9 +91,9 @@ pub fn main() -> Exit {
 /// stdout, and only what is wrong besides belongs on stderr.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
-        Command::Run | Command::Once(_) | Command::Send(_) | Command::Receive(_) => {
-            LevelFilter::Info
-        }
+        #[cfg(feature = "receive")]
+        Command::Receive(_) => LevelFilter::Info,
+        Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
         Command::Check(_)
         | Command::Init(_)
         | Command::Status(_)

@@ -1,6 +1,8 @@
 //! Certificates, keys and pins, of servers and of our own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "receive")]
+use std::path::PathBuf;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -42,6 +44,7 @@ pub(super) fn client(section: &mut Section<'_>, env: &Env<'_>) -> Option<ClientC
 }
 
 /// Our certificate and key as a server: checked, and where they really are.
+#[cfg(feature = "receive")]
 pub(super) fn server(section: &mut Section<'_>, env: &Env<'_>) -> Option<(PathBuf, PathBuf)> {
     let cert = section.path("cert_file");
     let key = section.path("key_file");

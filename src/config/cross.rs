@@ -9,6 +9,7 @@ use super::receive::Read;
 use super::report::{Report, nearest};
 use super::section::{Places, in_context};
 use super::types::{Schedule, Server, Spool, Watch};
+#[cfg(feature = "receive")]
 use crate::receive::Target;
 use crate::sys::Fs;
 
@@ -46,6 +47,7 @@ impl Tables<'_> {
             }
         }
         self.shared_dirs();
+        #[cfg(feature = "receive")]
         if let Some(receive) = self.receive {
             for (folder, at) in &receive.folders {
                 self.folder(&folder.target, at);
@@ -210,13 +212,21 @@ impl Tables<'_> {
     }
 
     /// Whether the receiver brings files for a watch.
+    #[cfg(feature = "receive")]
     fn is_fed(&self, watch: &str) -> bool {
         let folders = self.receive.iter().flat_map(|receive| &receive.folders);
         let mut targets = folders.map(|(folder, _)| &folder.target);
         targets.any(|target| matches!(target, Target::Lane(lane) if lane == watch))
     }
 
+    #[cfg(not(feature = "receive"))]
+    #[allow(clippy::unused_self)]
+    fn is_fed(&self, _watch: &str) -> bool {
+        false
+    }
+
     /// A folder of one of the receiver's users.
+    #[cfg(feature = "receive")]
     fn folder(&self, target: &Target, at: &Places) {
         let dir = match target {
             Target::Lane(watch) => {

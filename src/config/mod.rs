@@ -16,6 +16,10 @@ mod env;
 mod files;
 mod names;
 mod password;
+#[cfg(feature = "receive")]
+mod receive;
+#[cfg(not(feature = "receive"))]
+#[path = "receive_absent.rs"]
 mod receive;
 pub mod remote;
 mod report;

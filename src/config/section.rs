@@ -89,6 +89,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reports a mistake in a table that is read already.
+    #[cfg(feature = "receive")]
     pub(super) fn mistake_at(&self, at: &Places, key: &str, what: &str) {
         let text = in_context(&at.context, &format!("{key} {what}"));
         self.source.report.mistake(at.line(key), text);
@@ -101,6 +102,7 @@ impl<'a> Section<'a> {
     }
 
     /// Where what was read so far stands in the file.
+    #[cfg(feature = "receive")]
     pub(super) fn places(&self) -> &Places {
         &self.places
     }
@@ -205,6 +207,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of tables whose names the file chooses.
+    #[cfg(feature = "receive")]
     pub(super) fn entries(&mut self, key: &'static str) -> Vec<(String, Section<'a>)> {
         let Some(table) = self.table(key) else {
             return Vec::new();

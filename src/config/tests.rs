@@ -10,6 +10,7 @@ use super::*;
 use crate::base::{ByteSize, Secret};
 use crate::sys::os::OsFs;
 
+#[cfg(feature = "receive")]
 mod receive;
 mod secrets;
 
