@@ -40,7 +40,7 @@ fn it_checks_its_config() {
     agent.command(&["check", "--offline"]).expect(0);
     agent.write_config("[spool]\ndir = 7\n");
     let output = agent.command(&["check", "--offline"]).expect(78);
-    assert!(output.stderr.contains("edgespool.toml:2"), "{output:#?}");
+    assert!(output.stdout.contains("edgespool.toml:2"), "{output:#?}");
 }
 
 #[test]
