@@ -9,6 +9,7 @@ mod exit;
 mod history;
 pub mod init;
 mod logging;
+mod notify;
 mod queue;
 mod send;
 mod service;

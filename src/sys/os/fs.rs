@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
     CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
@@ -122,7 +123,15 @@ impl Fs for OsFs {
     fn writers(&self, path: &Path) -> io::Result<Writers> {
         super::lease::writers(path)
     }
+
+    fn writes(&self) -> u64 {
+        WRITES.load(Ordering::Relaxed) as u64
+    }
 }
+
+/// Writes that have ended. As wide as every processor adds to at once; only
+/// whether it changes is ever asked.
+static WRITES: AtomicUsize = AtomicUsize::new(0);
 
 struct OsFile(fs::File);
 
@@ -144,7 +153,9 @@ impl File for OsFile {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        let written = self.0.write_all_at(data, offset);
+        WRITES.fetch_add(1, Ordering::Relaxed);
+        written
     }
 
     fn meta(&self) -> io::Result<Meta> {
