@@ -34,7 +34,7 @@ impl Agent {
                 let counted = async {
                     control.begun().await;
                     self.watch_begun();
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 };
                 let taking = self.take_all(lane, &receiver, Some(&control));
                 smol::future::or(watcher.run(), smol::future::or(taking, counted)).await;

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::Agent;
+use super::session::Transfer;
 use super::signal::Signal;
 use crate::supervisor::LaneId;
 
@@ -82,7 +83,7 @@ impl Agent {
         self.or_copying(settling).await;
         if let Some(path) = self.count_quiet() {
             log::error!("the transfer of {path} stands still, and does not end by itself");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -109,18 +110,9 @@ impl Agent {
 
     /// Counts this look for every transfer, and names one that stands still.
     fn count_quiet(&self) -> Option<String> {
-        let mut stuck = None;
-        for transfer in self.transfers.borrow_mut().values_mut() {
-            let Some(sending) = &transfer.sending else {
-                continue;
-            };
-            transfer.quiet_looks = transfer.quiet_looks.saturating_add(1);
-            let more = sending.size / BYTES_PER_QUIET_LOOK;
-            if u64::from(transfer.quiet_looks) > u64::from(QUIET_LOOKS_MAX).saturating_add(more) {
-                stuck = Some(sending.path.escape_ascii().to_string());
-            }
-        }
-        stuck
+        let mut transfers = self.transfers.borrow_mut();
+        let stuck = transfers.values_mut().filter_map(Transfer::look);
+        stuck.last()
     }
 
     /// One line for a service manager's display. It waits for nothing.
@@ -150,5 +142,56 @@ impl Agent {
         if left == 0 {
             self.watching.close();
         }
+    }
+}
+
+impl Transfer {
+    /// Counts a look at which nothing had moved; names the file that stands still.
+    fn look(&mut self) -> Option<String> {
+        let sending = self.sending.as_ref()?;
+        self.quiet_looks = self.quiet_looks.saturating_add(1);
+        let more = sending.size / BYTES_PER_QUIET_LOOK;
+        let most = u64::from(QUIET_LOOKS_MAX).saturating_add(more);
+        (u64::from(self.quiet_looks) > most).then(|| sending.path.escape_ascii().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::session::Sending;
+    use crate::supervisor::ServerId;
+
+    fn quiet_until(size: u64) -> Option<u32> {
+        let sending = Sending {
+            watch: "w".into(),
+            path: b"f".to_vec(),
+            size,
+            sent: 0,
+        };
+        let mut transfer = Transfer {
+            server: ServerId(0),
+            sending: Some(sending),
+            quiet_looks: 0,
+            cut: None,
+        };
+        (1..1000).find(|_| transfer.look().is_some())
+    }
+
+    #[test]
+    fn a_transfer_stands_still_after_so_many_looks_and_a_big_one_after_more() {
+        assert_eq!(quiet_until(1), Some(QUIET_LOOKS_MAX + 1));
+        assert_eq!(quiet_until(5 << 30), Some(QUIET_LOOKS_MAX + 21));
+    }
+
+    #[test]
+    fn a_session_without_a_file_is_no_transfer_that_stands_still() {
+        let mut idle = Transfer {
+            server: ServerId(0),
+            sending: None,
+            quiet_looks: QUIET_LOOKS_MAX,
+            cut: None,
+        };
+        assert_eq!(idle.look(), None);
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod exit;
 mod history;
 pub mod init;
+mod install;
 mod logging;
 mod notify;
 mod queue;
@@ -19,7 +20,7 @@ mod text;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::config::{self, Config, Env};
@@ -47,6 +48,12 @@ impl Default for Outcome {
     }
 }
 
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the arguments, runs the command, and says how it ended. Usage mistakes
 /// end the process with 2, `--help` and `--version` with 0.
 #[must_use]
@@ -70,6 +77,8 @@ pub fn main() -> Exit {
         }),
         Command::Send(send) => send::run(&sys, &send),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
+        Command::Install(args) => show(&install::install(&sys, &args)),
+        Command::Uninstall(args) => show(&install::uninstall(&sys, &args)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),
         Command::Check(_) => print(|out| check::run(&sys, file, out)),
         Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
@@ -85,6 +94,8 @@ fn log_level(command: &Command) -> LevelFilter {
         Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
         Command::Check(_)
         | Command::Init(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
         | Command::Status(_)
         | Command::Queue(_)
         | Command::History(_) => LevelFilter::Warn,
