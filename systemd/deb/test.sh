@@ -31,7 +31,11 @@ if [ ! -x "$root/usr/bin/dpkg" ]; then
 		}
 fi
 
-inside() { chroot "$root" env DEBIAN_FRONTEND=noninteractive "$@"; }
+# A namespace of its own takes the mount along when it ends.
+inside() {
+	unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$root" \
+		env DEBIAN_FRONTEND=noninteractive "$@"
+}
 
 # The same package with a later version.
 dpkg-deb -R "$package" "$work/later"
