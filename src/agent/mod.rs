@@ -5,8 +5,8 @@
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
 //! (`session.rs`), one for settling (`settling.rs`), one for what is kept
-//! afterwards (`archiving.rs`), and the loop that asks the
-//! supervisor what to do next (`engine.rs`).
+//! afterwards (`archiving.rs`), the receiver (`receiving.rs`), and the loop that
+//! asks the supervisor what to do next (`engine.rs`).
 
 mod answers;
 mod archiving;
@@ -17,6 +17,7 @@ mod intake;
 mod memory;
 mod outcome;
 mod pulse;
+mod receiving;
 mod session;
 mod settling;
 pub mod setup;
@@ -47,6 +48,7 @@ use delivery::Tries;
 pub use memory::Memory;
 pub use outcome::Outcome;
 use pulse::Pulse;
+use receiving::Receiving;
 use session::Transfer;
 use settling::Settling;
 use setup::Setup;
@@ -73,6 +75,7 @@ pub struct Agent {
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
     archiving: Archiving,
+    receiving: Receiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -194,6 +197,7 @@ impl Agent {
             transfers: RefCell::default(),
             settling: Settling::new(),
             archiving: Archiving::new(),
+            receiving: Receiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),

@@ -11,7 +11,9 @@ pub mod init;
 mod install;
 mod logging;
 mod notify;
+mod passwd;
 mod queue;
+mod receive;
 mod send;
 mod service;
 mod status;
@@ -76,6 +78,10 @@ pub fn main() -> Exit {
             service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
+        Command::Receive(args) => match args.command {
+            Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
+            None => receive::run(&sys, &args),
+        },
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
         Command::Install(args) => show(&install::install(&sys, &args)),
         Command::Uninstall(args) => show(&install::uninstall(&sys, &args)),
@@ -91,7 +97,9 @@ pub fn main() -> Exit {
 /// stdout, and only what is wrong besides belongs on stderr.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
-        Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
+        Command::Run | Command::Once(_) | Command::Send(_) | Command::Receive(_) => {
+            LevelFilter::Info
+        }
         Command::Check(_)
         | Command::Init(_)
         | Command::Install(_)

@@ -31,23 +31,9 @@ pub(super) fn needed(config: &Config, agent: Option<(u32, u32)>) -> Rights {
     let mut rights = Rights::default();
     rights.open(&config.spool.dir);
     for watch in &config.watches {
-        let bits = match watch.take {
-            Take::Move => 0o7,
-            Take::Copy => 0o5,
-        };
-        match watch.take {
-            Take::Move => rights.open_beside(&watch.dir, &config.spool.dir),
-            Take::Copy => {
-                rights.open_home(&watch.dir);
-            }
-        }
-        if let Ok(meta) = std::fs::metadata(&watch.dir) {
-            let owner = Owner {
-                uid: meta.uid(),
-                gid: meta.gid(),
-                mode: meta.mode(),
-            };
-            rights.judge(&watch.dir, owner, bits, agent);
+        // One that cameras push into has no directory.
+        if let Some(dir) = &watch.dir {
+            rights.watch(dir, watch.take, &config.spool.dir, agent);
         }
         if let Some(archive) = &watch.archive {
             rights.open(&archive.dir);
@@ -81,6 +67,28 @@ impl Rights {
                  by\n# hand is not replaced.\n[Service]\n{lines}"
             )
         })
+    }
+
+    /// What a watched directory needs.
+    fn watch(&mut self, dir: &Path, take: Take, spool: &Path, agent: Option<(u32, u32)>) {
+        let bits = match take {
+            Take::Move => {
+                self.open_beside(dir, spool);
+                0o7
+            }
+            Take::Copy => {
+                self.open_home(dir);
+                0o5
+            }
+        };
+        if let Ok(meta) = std::fs::metadata(dir) {
+            let owner = Owner {
+                uid: meta.uid(),
+                gid: meta.gid(),
+                mode: meta.mode(),
+            };
+            self.judge(dir, owner, bits, agent);
+        }
     }
 
     /// Lets a directory be written.

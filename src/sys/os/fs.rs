@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
@@ -16,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
+use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Tree, Writers};
 
 /// The filesystems of this machine.
 pub struct OsFs;
@@ -127,13 +128,17 @@ impl Fs for OsFs {
     fn writes(&self) -> u64 {
         WRITES.load(Ordering::Relaxed) as u64
     }
+
+    fn open_tree(&self, path: &Path) -> io::Result<Arc<dyn Tree>> {
+        Ok(Arc::new(super::tree::OsTree::open(path)?))
+    }
 }
 
 /// Writes that have ended. As wide as every processor adds to at once; only
 /// whether it changes is ever asked.
 static WRITES: AtomicUsize = AtomicUsize::new(0);
 
-struct OsFile(fs::File);
+pub(super) struct OsFile(pub(super) fs::File);
 
 impl File for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -176,7 +181,7 @@ impl File for OsFile {
 }
 
 /// An open directory.
-struct OsDir(Dir);
+pub(super) struct OsDir(pub(super) Dir);
 
 impl sys::Dir for OsDir {
     fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
@@ -212,7 +217,7 @@ fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-fn meta_of(m: &fs::Metadata) -> Meta {
+pub(super) fn meta_of(m: &fs::Metadata) -> Meta {
     let kind = match m.file_type() {
         t if t.is_file() => Kind::File,
         t if t.is_dir() => Kind::Dir,
