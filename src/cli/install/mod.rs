@@ -149,7 +149,19 @@ impl<'a> Work<'a> {
     /// Opens the watched directories to the sandbox, as the config names them.
     fn open_watched(&mut self, sys: &Sys) -> Result<(), String> {
         let file = Path::new("/").join(CONFIG_DIR).join(FILE_NAME);
-        let Ok(loaded) = Env::with_os(sys, |env| config::load(&file, env)) else {
+        let loaded = Env::with_os(sys, |env| {
+            // The unit's LoadCredential= takes them from there.
+            let credentials = |name: &str| {
+                (name == "CREDENTIALS_DIRECTORY").then(|| format!("/{CONFIG_DIR}").into())
+            };
+            let service = Env {
+                var: &|name| (env.var)(name).or_else(|| credentials(name)),
+                host_name: env.host_name.clone(),
+                ..*env
+            };
+            config::load(&file, &service)
+        });
+        let Ok(loaded) = loaded else {
             self.out.push(format!(
                 "{} has mistakes (edgespool check --offline); install again when it has none",
                 file.display()
