@@ -91,8 +91,12 @@ def put(name, data, how="STOR", rest=None):
     return ftp.storbinary(how + " " + name, io.BytesIO(data), rest=rest)
 def cut(name, data):
     "Sends a part, and is gone like a camera that lost its power."
+    other = connect()
+    other.voidcmd("TYPE I")
+    ftp.voidcmd("TYPE I")
     conn = ftp.transfercmd("STOR " + name)
     conn.sendall(data)
+    while other.size(name) == 0: pass
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     conn.close()
     try:
@@ -173,7 +177,7 @@ fn a_cut_upload_is_not_taken_and_is_gone_on_with_after_a_restart() {
     relay.start();
     let from: usize = relay
         .camera(
-            "at = ftp.size('a'); assert 0 < at <= 100000, at\n\
+            "ftp.voidcmd('TYPE I'); at = ftp.size('a'); assert 0 < at <= 100000, at\n\
              put('a', b'x' * (100000 - at) + b'end', rest=at); print(at)",
         )
         .trim()
@@ -221,7 +225,8 @@ fn a_full_spool_answers_452_until_there_is_room() {
          refused(452, put, 'second', b'y' * 60000)\n\
          put('small', b'z' * 1000)",
     );
-    wait_until("it says so", || relay.agent.stderr().contains("no room"));
+    let said = relay.agent.stderr();
+    assert!(said.contains("452 no space left"), "{said}");
     server.start_again();
     wait_until("there is room", || server.get("first").is_some());
     wait_until("its room is free", || relay.status()["spool"]["files"] == 0);

@@ -207,6 +207,7 @@ impl World {
             },
             file_attempts: 10,
             memory,
+            receive: None,
             hints: Rc::new(self.kernel.clone()),
         }
     }

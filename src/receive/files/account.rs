@@ -117,7 +117,7 @@ impl Account {
         }
         let on_disk = place.on_disk(&below);
         place.finish(&self.pool, file, below, turn).await?;
-        Ok(self.received(path, None, Some(on_disk), size))
+        Ok(self.received(path, place.lane.as_ref(), Some(on_disk), size))
     }
 
     /// The lane, if it takes a file of this name.

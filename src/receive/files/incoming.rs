@@ -109,10 +109,19 @@ pub struct Received {
     pub user: String,
     /// What the user calls it.
     pub path: VirtualPath,
-    /// The watch whose lane took it; `None` when it stays where it is.
+    /// The watch whose lane it is for; `None` when it goes to a directory.
     pub watch: Option<String>,
-    /// Where it is on disk, if it stays there.
+    /// Where it is on disk, if it stays there: in a directory, or before its lane
+    /// until it gets a name that the lane takes.
     pub file: Option<PathBuf>,
     /// Its size in bytes.
     pub size: u64,
+}
+
+impl Received {
+    /// Whether it is durable but waits for a name that its lane takes.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.watch.is_some() && self.file.is_some()
+    }
 }
