@@ -208,7 +208,6 @@ impl World {
             file_attempts: 10,
             receive: None,
             memory,
-            receive: None,
             hints: Rc::new(self.kernel.clone()),
         }
     }
