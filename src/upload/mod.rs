@@ -35,7 +35,6 @@ mod converse;
 mod data;
 mod deliver;
 mod dialogue;
-mod digest;
 mod failure;
 mod flight;
 mod job;
