@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::sys::LocalFuture;
 
@@ -19,10 +20,8 @@ pub trait Inbox {
     /// take (`x.part`) stays in the staging area, durable, until it is renamed
     /// to a name that they take.
     fn wants(&self, lane: &str, path: &[u8]) -> bool;
-    /// How many bytes more the lane has room for.
-    fn room<'a>(&'a self, lane: &'a str) -> LocalFuture<'a, u64>;
-    /// Files and bytes that wait in the lane.
-    fn waiting<'a>(&'a self, lane: &'a str) -> LocalFuture<'a, (u64, u64)>;
+    /// The room that the lane has.
+    fn room(&self, lane: &str) -> Arc<dyn Room>;
     /// Takes a complete, closed file. Durable in the spool, and `staged` is gone,
     /// when it answers `Ok`. Calls are obeyed in their order.
     fn take<'a>(
@@ -31,6 +30,15 @@ pub trait Inbox {
         path: &'a [u8],
         staged: &'a Path,
     ) -> LocalFuture<'a, Result<(), InboxError>>;
+}
+
+/// The room that a lane has, asked from threads of the pool. Blocks.
+pub trait Room: Send + Sync {
+    /// Whether an upload of which `staged` bytes are on the disk may grow by
+    /// `more`. Where the oldest entries go when there is no room, they go now.
+    fn has(&self, staged: u64, more: u64) -> bool;
+    /// Files and bytes that wait in the lane.
+    fn waiting(&self) -> (u64, u64);
 }
 
 /// Why a file was not taken; it is still where it was staged.
@@ -70,12 +78,8 @@ impl Inbox for NoInbox {
         false
     }
 
-    fn room<'a>(&'a self, _: &'a str) -> LocalFuture<'a, u64> {
-        Box::pin(async { 0 })
-    }
-
-    fn waiting<'a>(&'a self, _: &'a str) -> LocalFuture<'a, (u64, u64)> {
-        Box::pin(async { (0, 0) })
+    fn room(&self, _: &str) -> Arc<dyn Room> {
+        Arc::new(NoInbox)
     }
 
     fn take<'a>(
@@ -85,5 +89,15 @@ impl Inbox for NoInbox {
         _: &'a Path,
     ) -> LocalFuture<'a, Result<(), InboxError>> {
         Box::pin(async { Err(InboxError::Failed("there is no spool".to_owned())) })
+    }
+}
+
+impl Room for NoInbox {
+    fn has(&self, _: u64, _: u64) -> bool {
+        false
+    }
+
+    fn waiting(&self) -> (u64, u64) {
+        (0, 0)
     }
 }

@@ -180,3 +180,80 @@ const FAILURES_MAX: usize = 1024;
 const DELAY_FIRST: Duration = Duration::from_millis(500);
 /// No answer is held back for longer.
 const DELAY_MAX: Duration = Duration::from_secs(8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receive::tests::options;
+
+    const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
+    const NOW: Mono = Mono(Duration::from_secs(1000));
+
+    fn limits() -> Limits {
+        let mut options = options(Vec::new());
+        options.max_sessions = 3;
+        options.sessions_per_address = 2;
+        options.sessions_per_user = 1;
+        options.lockout.failures = 3;
+        Limits::new(&options)
+    }
+
+    #[test]
+    fn each_limit_holds_and_is_given_back() {
+        let mut limits = limits();
+        limits.admit(A, NOW).unwrap();
+        limits.admit(A, NOW).unwrap();
+        assert_eq!(limits.admit(A, NOW), Err(Refusal::Address));
+        // The same address as IPv6 shows it.
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        assert_eq!(limits.admit(mapped, NOW), Err(Refusal::Address));
+        limits.admit(B, NOW).unwrap();
+        assert_eq!(limits.admit(B, NOW), Err(Refusal::Full));
+        limits.enter(A, "camera").unwrap();
+        assert_eq!(limits.enter(B, "camera"), Err(Refusal::User));
+        limits.leave("camera");
+        limits.enter(B, "camera").unwrap();
+        limits.gone(A);
+        limits.admit(B, NOW).unwrap();
+        assert_eq!(limits.sessions(), 3);
+    }
+
+    #[test]
+    fn wrong_passwords_cost_more_each_time_and_then_lock_the_address_out() {
+        let mut limits = limits();
+        let first = limits.failed(A, NOW);
+        let second = limits.failed(A, NOW);
+        assert!(second > first);
+        assert!(!limits.is_locked_out(A, NOW));
+        limits.failed(A, NOW);
+        assert_eq!(limits.admit(A, NOW), Err(Refusal::LockedOut));
+        assert!(limits.admit(B, NOW).is_ok());
+        let later = NOW.after(Duration::from_secs(601));
+        assert!(limits.admit(A, later).is_ok());
+    }
+
+    #[test]
+    fn a_success_forgives() {
+        let mut limits = limits();
+        limits.failed(A, NOW);
+        limits.failed(A, NOW);
+        limits.enter(A, "camera").unwrap();
+        limits.failed(A, NOW);
+        assert!(!limits.is_locked_out(A, NOW));
+    }
+
+    #[test]
+    fn no_number_of_attackers_grows_the_table_or_the_delay_without_end() {
+        let mut limits = limits();
+        for n in 0..5000_u32 {
+            limits.failed(
+                IpAddr::V4(n.into()),
+                NOW.after(Duration::from_millis(n.into())),
+            );
+        }
+        assert_eq!(limits.failures.len(), FAILURES_MAX);
+        let last = (0..100).map(|_| limits.failed(A, NOW)).last();
+        assert_eq!(last, Some(DELAY_MAX));
+    }
+}

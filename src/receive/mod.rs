@@ -12,6 +12,8 @@ mod options;
 mod password;
 mod server;
 mod session;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod users;
 mod wire;
@@ -19,9 +21,9 @@ mod wire;
 pub use error::ReceiveError;
 
 pub use files::{Account, FileError, Incoming, Listing, Received, Upload, VirtualPath};
-pub use inbox::{Inbox, InboxError, NoInbox};
+pub use inbox::{Inbox, InboxError, NoInbox, Room};
 pub use limits::{Limits, Refusal};
 pub use options::{Folder, Lockout, Permissions, Quota, ReceiveOptions, Target, TlsUse, User};
-pub use password::{HashError, PasswordHash};
+pub use password::{HashError, MEMORY_KIB, PASSES, PasswordHash};
 pub use server::{Observer, Receiver};
 pub use users::{LoginError, Users};

@@ -15,8 +15,9 @@ use super::{Create, Dir, File, Meta, Space};
 pub trait Tree: Send + Sync {
     /// Opens an existing regular file for reading.
     fn open(&self, path: &[u8]) -> io::Result<Box<dyn File>>;
-    /// Opens a regular file for reading and writing, making it with mode 0600
-    /// if need be.
+    /// Opens a regular file for reading and writing, making it with mode 01600
+    /// if need be: the sticky bit, which means nothing on a file, marks it as
+    /// unfinished until [`Tree::set_mode`].
     fn create(&self, path: &[u8], create: Create) -> io::Result<Box<dyn File>>;
     /// `lstat`.
     fn meta(&self, path: &[u8]) -> io::Result<Meta>;
@@ -32,7 +33,8 @@ pub trait Tree: Send + Sync {
     fn remove_dir(&self, path: &[u8]) -> io::Result<()>;
     /// Sets when the content changed last, in seconds since 1970.
     fn set_mtime(&self, path: &[u8], unix_secs: i64) -> io::Result<()>;
-    /// Sets the permission bits (0o777 at most) of a file or directory.
+    /// Sets the permission bits (0o777 at most) of a file or directory, and
+    /// clears the others.
     fn set_mode(&self, path: &[u8], mode: u32) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &[u8]) -> io::Result<()>;

@@ -129,7 +129,7 @@ impl Tree for OsTree {
             Create::New => flags | OFlags::EXCL,
             Create::Keep => flags,
         };
-        self.file(path, flags, Mode::RUSR | Mode::WUSR)
+        self.file(path, flags, Mode::SVTX | Mode::RUSR | Mode::WUSR)
     }
 
     fn meta(&self, path: &[u8]) -> io::Result<Meta> {
