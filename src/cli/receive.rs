@@ -52,7 +52,7 @@ async fn serve(sys: &Sys, args: &args::Receive) -> Result<(), String> {
         if signals.next().await.is_some() {
             receiver.stop();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     smol::future::or(receiver.run(), stopping).await;
     Ok(())

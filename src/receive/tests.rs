@@ -28,6 +28,7 @@ pub(super) fn options(users: Vec<User>) -> ReceiveOptions {
         sessions_per_address: 100,
         login_timeout: minute,
         idle_timeout: minute,
+        require_close_notify: false,
         stall_timeout: minute,
         lockout: Lockout {
             failures: 10,

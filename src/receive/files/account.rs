@@ -107,6 +107,7 @@ impl Account {
             below,
             at,
             size,
+            from,
             ..
         } = incoming;
         files.note_upload(&path);
@@ -119,11 +120,13 @@ impl Account {
                 at,
             };
             self.take(take, turn).await?;
-            return Ok(self.received(path, Some(lane), None, size));
+            let received = self.received(path, Some(lane), None, size);
+            return Ok(Received { from, ..received });
         }
         let on_disk = place.on_disk(&at);
         place.finish(&self.pool, file, at, turn).await?;
-        Ok(self.received(path, None, Some(on_disk), size))
+        let received = self.received(path, None, Some(on_disk), size);
+        Ok(Received { from, ..received })
     }
 
     /// The lane, if it takes a file of this name.
@@ -342,6 +345,7 @@ impl Account {
             watch: lane.map(|lane| lane.name.clone()),
             file,
             size,
+            from: 0,
         }
     }
 

@@ -73,6 +73,7 @@ impl Files {
             path,
             below: spot.path,
             at: spot.at,
+            from: size,
             size,
             waiting,
             granted: 0,
