@@ -130,7 +130,14 @@ mod tests {
 
     #[test]
     fn the_same_picture_is_the_same_file_and_the_next_is_another() {
-        let draw = |number| Shot { number, wide: false }.draw().unwrap();
+        let draw = |number| {
+            Shot {
+                number,
+                wide: false,
+            }
+            .draw()
+            .unwrap()
+        };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
         assert!(draw(5).starts_with(&[0xff, 0xd8, 0xff]) && draw(5).ends_with(&[0xff, 0xd9]));

@@ -142,7 +142,7 @@ fn resumed(evidence: &Evidence<'_>) -> Finding {
             ByteSize(one.size),
             match others.len() {
                 0 => String::new(),
-                n => format!(" ({} more did the like)", n),
+                n => format!(" ({n} more did the like)"),
             }
         )),
         _ => None,
@@ -271,6 +271,7 @@ mod tests {
                     what: Victims::Data,
                     outage: Duration::ZERO,
                     carried: 4500,
+                    transfers: 1,
                 }],
             };
             world.deliver("camera", "a.jpg", &[1; 10_000], 4000);

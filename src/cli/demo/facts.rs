@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::compare::Arrival;
 use super::link::{Traffic, Victims};
-use crate::base::{ByteSize, Mono, format_span};
+use crate::base::{ByteSize, Mono};
 use crate::cli::text::safe;
 use crate::status::report::{CurrentReport, Report};
 
@@ -93,8 +93,9 @@ pub(super) struct Watcher {
     carried: VecDeque<(Mono, u64)>,
     /// The file that was on its way last.
     current: Option<String>,
-    /// The file that the link broke in, until it goes on.
-    broken: Option<String>,
+    /// The file that the link broke in, until it goes on over a connection
+    /// later than this one.
+    broken: Option<(String, u64)>,
     cuts: usize,
     sessions: u64,
     arrivals: usize,
@@ -159,12 +160,13 @@ impl Watcher {
                 Victims::Control => "the control connection is reset".to_owned(),
                 Victims::All => match cut.outage {
                     Duration::ZERO => "all connections are reset".to_owned(),
-                    outage => format!("the link is down for {}", format_span(outage)),
+                    outage => format!("the link is down for {:.1} s", outage.as_secs_f32()),
                 },
             };
-            let text = format!("in the middle of {file}, {carried} on: {what}");
+            let text = format!("{file}, {carried} on its way: {what}");
             told.push(self.told(cut.at, Kind::Broke, text));
-            self.broken = self.current.clone();
+            let file = self.current.clone();
+            self.broken = file.map(|file| (file, cut.transfers));
         }
         self.cuts = cuts.len();
         let sessions = look.traffic.sessions;
@@ -187,7 +189,10 @@ impl Watcher {
         let current = look.report.current.first();
         let Some(current) = current else { return };
         let path = format!("{}/{}", current.watch, current.path);
-        if current.sent > 0 && self.broken.as_ref() == Some(&path) {
+        let goes_on = |(file, transfers): &(String, u64)| {
+            *file == path && look.traffic.transfers > *transfers
+        };
+        if current.sent > 0 && self.broken.as_ref().is_some_and(goes_on) {
             let text = format!("{path} goes on where it was cut");
             told.push(self.told(look.now, Kind::Resumed, text));
             self.broken = None;
@@ -289,6 +294,7 @@ mod tests {
         let mut watcher = Watcher::new(Mono::default());
         let mut traffic = Traffic {
             sessions: 1,
+            transfers: 1,
             ..Traffic::default()
         };
         let (facts, told) = look(&mut watcher, 100, &sending(9_000), &traffic, &[]);
@@ -298,6 +304,7 @@ mod tests {
             what: Victims::All,
             outage: Duration::from_secs(2),
             carried: 150 << 10,
+            transfers: 1,
         });
         let mut report = Report::default();
         report.servers.push(ServerReport {
@@ -307,14 +314,18 @@ mod tests {
         let (facts, told) = look(&mut watcher, 200, &report, &traffic, &[]);
         assert_eq!(facts.cuts, 1);
         assert_eq!(kinds(&told), [Kind::Broke, Kind::Trouble]);
-        let expected = "in the middle of camera/a.jpg, 150 KiB on: the link is down for 2s";
+        let expected = "camera/a.jpg, 150 KiB on its way: the link is down for 2.0 s";
         assert_eq!(told[0].text, expected);
         assert_eq!(told[0].at, Duration::from_millis(150));
         assert_eq!(told[1].text, "connection reset\\x1b");
         // The same again is no news.
         let (_, told) = look(&mut watcher, 300, &report, &traffic, &[]);
         assert!(told.is_empty());
-        traffic.sessions = 2;
+        // What the agent still says of the broken try is none either.
+        report.current = sending(150_000).current;
+        let (_, told) = look(&mut watcher, 350, &report, &traffic, &[]);
+        assert!(told.is_empty());
+        (traffic.sessions, traffic.transfers) = (2, 2);
         let (_, told) = look(&mut watcher, 400, &sending(150_000), &traffic, &[]);
         assert_eq!(kinds(&told), [Kind::Back, Kind::Resumed]);
         let arrivals = [Arrival {
@@ -322,13 +333,7 @@ mod tests {
             size: 500 << 10,
             from: 140 << 10,
         }];
-        let (facts, told) = look(
-            &mut watcher,
-            500,
-            &Report::default(),
-            &traffic,
-            &arrivals,
-        );
+        let (facts, told) = look(&mut watcher, 500, &Report::default(), &traffic, &arrivals);
         assert_eq!(facts.arrived, (1, 500 << 10));
         assert_eq!(
             told[0].text,
@@ -340,7 +345,7 @@ mod tests {
     fn the_speed_is_that_of_the_last_second() {
         let mut watcher = Watcher::new(Mono::default());
         let mut speeds = Vec::new();
-        for step in 0..30 {
+        for step in 0..30_u64 {
             let traffic = Traffic {
                 // 100 bytes in each tenth of a second, and from the second second on 200.
                 carried: 100 * step + 100 * step.saturating_sub(10),

@@ -55,6 +55,8 @@ pub(super) struct Broken {
     pub(super) outage: Duration,
     /// What the data connection had carried by then, TLS included, in bytes.
     pub(super) carried: u64,
+    /// Data connections that were made by then.
+    pub(super) transfers: u64,
 }
 
 /// What the link has seen so far.
@@ -64,6 +66,8 @@ pub(super) struct Traffic {
     pub(super) carried: u64,
     /// Control connections that were made.
     pub(super) sessions: u64,
+    /// Data connections that were made.
+    pub(super) transfers: u64,
     /// Connections that could not be made because the link was down.
     pub(super) refused: u64,
     /// The cuts, in order.
@@ -202,7 +206,10 @@ impl Shared {
         let since = self.clock.mono();
         let mut state = self.lock();
         state.last_id += 1;
-        state.traffic.sessions += u64::from(role == Role::Control);
+        match role {
+            Role::Control => state.traffic.sessions += 1,
+            Role::Data => state.traffic.transfers += 1,
+        }
         let id = state.last_id;
         let open = Open {
             role,
@@ -215,7 +222,7 @@ impl Shared {
         LinkStream {
             id,
             role,
-            stream,
+            stream: Some(stream),
             allowed: 0,
             pause: None,
             shared: self.clone(),
@@ -251,8 +258,7 @@ impl State {
         let carried = open.carried;
         self.traffic.carried += bytes;
         // Who is past the mark already has come too near to the file's end.
-        let due =
-            |cut: &Cut| before < cut.after && carried >= cut.after && since >= cut.not_before;
+        let due = |cut: &Cut| before < cut.after && carried >= cut.after && since >= cut.not_before;
         let Some(cut) = self.plan.front().copied().filter(due) else {
             return;
         };
@@ -262,6 +268,7 @@ impl State {
             what: cut.what,
             outage: cut.outage,
             carried,
+            transfers: self.traffic.transfers,
         });
         self.down_until = Some(now.after(cut.outage));
         let is_victim = |other: u64, open: &Open| match cut.what {
@@ -291,7 +298,8 @@ impl Open {
 struct LinkStream {
     id: u64,
     role: Role,
-    stream: Box<dyn Stream>,
+    /// `None` once it is broken.
+    stream: Option<Box<dyn Stream>>,
     /// Bytes that may be written before the bucket is asked again.
     allowed: usize,
     /// Ends when the bucket is worth asking again.
@@ -300,25 +308,29 @@ struct LinkStream {
 }
 
 impl LinkStream {
-    /// Whether it still stands. `note` keeps who has to be woken when it breaks.
-    fn standing(&self, note: impl FnOnce(&mut Open)) -> io::Result<()> {
-        let mut state = self.shared.lock();
-        match state.open.get_mut(&self.id) {
-            Some(open) => {
-                note(open);
-                Ok(())
-            }
+    /// What is below, while that stands. `note` keeps who has to be woken when
+    /// it breaks.
+    fn standing(&mut self, note: impl FnOnce(&mut Open)) -> io::Result<&mut Box<dyn Stream>> {
+        match self.shared.lock().open.get_mut(&self.id) {
+            Some(open) => note(open),
             None => {
-                drop(state);
-                // The server sees the same: no end, but a break.
-                let _only_less_true_without = self.stream.reset_on_drop();
-                Err(io::ErrorKind::ConnectionReset.into())
+                // The server sees it at once, and as what it is: no end, but a break.
+                if let Some(stream) = self.stream.take() {
+                    let _at_least_it_ends = stream.reset_on_drop();
+                }
             }
         }
+        let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
+        self.stream.as_mut().ok_or_else(broken)
     }
 
-    fn standing_for_writer(&self, cx: &Context<'_>) -> io::Result<()> {
+    fn standing_for_writer(&mut self, cx: &Context<'_>) -> io::Result<&mut Box<dyn Stream>> {
         self.standing(|open| open.writer = Some(cx.waker().clone()))
+    }
+
+    fn below(&self) -> io::Result<&dyn Stream> {
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        self.stream.as_deref().ok_or_else(gone)
     }
 
     /// Waits for the bandwidth, and gives how much of `wanted` may go now.
@@ -343,19 +355,19 @@ impl LinkStream {
 
 impl Stream for LinkStream {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.local_addr()
+        self.below()?.local_addr()
     }
 
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        self.below()?.peer_addr()
     }
 
     fn unacked(&self) -> Option<u64> {
-        self.stream.unacked()
+        self.below().ok()?.unacked()
     }
 
     fn reset_on_drop(&self) -> io::Result<()> {
-        self.stream.reset_on_drop()
+        self.below()?.reset_on_drop()
     }
 }
 
@@ -366,8 +378,8 @@ impl AsyncRead for LinkStream {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.standing(|open| open.reader = Some(cx.waker().clone()))?;
-        Pin::new(&mut this.stream).poll_read(cx, buf)
+        let below = this.standing(|open| open.reader = Some(cx.waker().clone()))?;
+        Pin::new(below).poll_read(cx, buf)
     }
 }
 
@@ -384,7 +396,8 @@ impl AsyncWrite for LinkStream {
         }
         let allowed = ready!(this.poll_allowed(cx, buf.len()));
         let part = buf.get(..allowed).unwrap_or(buf);
-        let n = ready!(Pin::new(&mut this.stream).poll_write(cx, part))?;
+        let below = this.standing_for_writer(cx)?;
+        let n = ready!(Pin::new(below).poll_write(cx, part))?;
         this.allowed = this.allowed.saturating_sub(n);
         if this.role == Role::Data {
             let now = this.shared.clock.mono();
@@ -395,14 +408,12 @@ impl AsyncWrite for LinkStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.standing_for_writer(cx)?;
-        Pin::new(&mut this.stream).poll_flush(cx)
+        Pin::new(this.standing_for_writer(cx)?).poll_flush(cx)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.standing_for_writer(cx)?;
-        Pin::new(&mut this.stream).poll_close(cx)
+        Pin::new(this.standing_for_writer(cx)?).poll_close(cx)
     }
 }
 
@@ -466,7 +477,6 @@ mod tests {
             let [_control, _] = world.pair(0).await.unwrap();
             let error = client.write_all(&[7; 60_000]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-            drop(client);
             let mut got = Vec::new();
             let error = server.read_to_end(&mut got).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -98,7 +98,7 @@ impl Scene {
             return self.light_colour;
         }
         let cell = u32::from(self.height / 180).max(1);
-        let star = hash(u32::from(x) / cell, u32::from(y) / cell, 0) % 331 == 0;
+        let star = hash(u32::from(x) / cell, u32::from(y) / cell, 0).is_multiple_of(331);
         let sky = match star {
             true => sky.mix(MOON, (1.0 - 2.0 * self.daylight).max(0.0)),
             false => sky,
@@ -149,15 +149,15 @@ impl Scene {
         let cell = u32::from(self.height / 90).max(1);
         let column = (u32::from(x) / cell).checked_sub(3)?;
         let row = (u32::from(self.height - 1 - y) / cell).checked_sub(3)?;
-        let text = self.clock_glyphs();
-        if row > 6 || column > 4 * text.len() as u32 {
+        if row > 6 || column > CLOCK_COLUMNS {
             return None;
         }
         // Five rows of three pixels, bottom up, with a margin around each.
         let (Some(row), Some(column)) = (row.checked_sub(1), column.checked_sub(1)) else {
             return Some(false);
         };
-        let glyph = text.into_iter().nth(usize::try_from(column / 4).ok()?);
+        let place = usize::try_from(column / 4).ok()?;
+        let glyph = self.clock_glyphs().into_iter().nth(place);
         let bits = glyph.and_then(|glyph| GLYPHS.get(glyph)).unwrap_or(&0);
         let column = column % 4;
         Some(row < 5 && column < 3 && bits >> (row * 3 + 2 - column) & 1 == 1)
@@ -237,6 +237,8 @@ const HULL: Rgb = Rgb(150.0, 52.0, 40.0);
 const SAIL: Rgb = Rgb(248.0, 246.0, 236.0);
 const JIB: Rgb = Rgb(232.0, 180.0, 72.0);
 
+/// Ten glyphs with their gaps.
+const CLOCK_COLUMNS: u32 = 40;
 const COLON: usize = 10;
 const BLANK: usize = 11;
 /// Three by five pixels: the bottom row in the lowest three bits, the left

@@ -199,8 +199,7 @@ pub(super) fn receipts(sys: &Sys, world: &World) -> Result<Vec<Receipt>, Trouble
     let loaded = Env::with_os(sys, |env| config::load(&world.config(), env));
     let config = loaded.map_err(Trouble::Config)?.config;
     let options = assemble::spool_options(&config.spool);
-    let spool =
-        Spool::open_read_only(sys, &config.spool.dir, options).map_err(Trouble::Spool)?;
+    let spool = Spool::open_read_only(sys, &config.spool.dir, options).map_err(Trouble::Spool)?;
     let mut receipts = Vec::new();
     let each = &mut |receipt: &Receipt| {
         receipts.push(receipt.clone());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::termios::tcgetwinsize;
 
 use super::facts::{DeviceFacts, Facts, Kind, Told};
-use crate::base::{ByteSize, format_span};
+use crate::base::ByteSize;
 use crate::cli::text::{count, safe};
 
 /// How the demo is shown.
@@ -265,7 +265,9 @@ fn foot(facts: &Facts, total: Duration) -> String {
             "  the devices go on for {} s; Ctrl-C ends it",
             left.as_secs() + 1
         ),
-        true => "  the devices have stopped; what waits is uploaded, then all is compared".to_owned(),
+        true => {
+            "  the devices have stopped; what waits is uploaded, then all is compared".to_owned()
+        }
     }
 }
 
@@ -288,7 +290,7 @@ fn numbers_line(facts: &Facts) -> String {
     let waiting: u64 = facts.devices.iter().map(|device| device.waiting).sum();
     let (arrived, bytes) = facts.arrived;
     let link = match facts.down_for {
-        Some(left) => format!("down for {}", format_span(left)),
+        Some(left) => format!("down for {:.1} s", left.as_secs_f32()),
         None => format!("at {}/s", ByteSize(facts.speed)),
     };
     format!(
@@ -312,9 +314,7 @@ fn put(text: &str) -> io::Result<()> {
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
     match tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-            (size.ws_col.into(), size.ws_row.into())
-        }
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => (80, 24),
     }
 }

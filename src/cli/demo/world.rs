@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::made::hex;
 use super::{camera, sensor};
-use crate::ftp::secret::Secret;
+use crate::base::Secret;
 use crate::sys::Rng;
 
 /// A directory of its own below `$TMPDIR`; removed when it is dropped.
