@@ -156,14 +156,14 @@ impl Watcher {
             let file = self.current.as_deref().unwrap_or("a file");
             let carried = ByteSize(cut.carried);
             let what = match cut.what {
-                Victims::Data => "its data connection is reset".to_owned(),
-                Victims::Control => "the control connection is reset".to_owned(),
+                Victims::Data => "data connection reset".to_owned(),
+                Victims::Control => "control connection reset".to_owned(),
                 Victims::All => match cut.outage {
-                    Duration::ZERO => "all connections are reset".to_owned(),
-                    outage => format!("the link is down for {:.1} s", outage.as_secs_f32()),
+                    Duration::ZERO => "all connections reset".to_owned(),
+                    outage => format!("no link for {:.1} s", outage.as_secs_f32()),
                 },
             };
-            let text = format!("{file}, {carried} on its way: {what}");
+            let text = format!("{file} after {carried}: {what}");
             told.push(self.told(cut.at, Kind::Broke, text));
             let file = self.current.clone();
             self.broken = file.map(|file| (file, cut.transfers));
@@ -314,7 +314,7 @@ mod tests {
         let (facts, told) = look(&mut watcher, 200, &report, &traffic, &[]);
         assert_eq!(facts.cuts, 1);
         assert_eq!(kinds(&told), [Kind::Broke, Kind::Trouble]);
-        let expected = "camera/a.jpg, 150 KiB on its way: the link is down for 2.0 s";
+        let expected = "camera/a.jpg after 150 KiB: no link for 2.0 s";
         assert_eq!(told[0].text, expected);
         assert_eq!(told[0].at, Duration::from_millis(150));
         assert_eq!(told[1].text, "connection reset\\x1b");

@@ -46,15 +46,14 @@ const CUT_AFTER_MAX: u64 = 160_000;
 /// Plays, compares, and says what came of it.
 pub(super) fn run(sys: &Sys, demo: &args::Demo, verbose: u8) -> Exit {
     let total = Duration::from_secs(demo.seconds);
-    let mut view = View::new(verbose > 0, total);
     let ended = World::new(&*sys.rng, demo.keep)
         .map_err(Trouble::World)
         .and_then(|world| {
+            let mut view = View::new(verbose > 0, total, &world.config());
             let played = play(sys, &world, total, &mut view)?;
-            view.end();
+            drop(view);
             conclude(sys, &world, &played, demo.keep)
         });
-    view.end();
     match ended {
         Ok(true) => Exit::Done,
         Ok(false) => Exit::Failed,

@@ -76,8 +76,8 @@ impl<'a> Stage<'a> {
         let agent = Agent::open(&device, setup, tasks)
             .await
             .map_err(Trouble::Spool)?;
-        let (runs, socket) = (agent.clone(), config.status.socket);
-        let running = tasks.spawn(async move { runs.run(Some(&socket)).await });
+        let (runs, socket) = (agent.clone(), world.socket());
+        let running = tasks.spawn(async move { runs.run(socket.as_deref()).await });
         Ok(Stage {
             sys,
             world,
@@ -215,7 +215,7 @@ fn plan(start: Mono, total: Duration) -> Vec<Cut> {
     let kinds = [
         (CUT_AFTER_MAX, Victims::Data, Duration::ZERO),
         (120_000, Victims::All, Duration::from_millis(1500)),
-        (90_000, Victims::Control, Duration::ZERO),
+        (120_000, Victims::Control, Duration::ZERO),
     ];
     let rounds = total.as_secs() / ROUND.as_secs() + 1;
     let step = total.min(ROUND) / 4;

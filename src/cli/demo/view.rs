@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::termios::tcgetwinsize;
@@ -22,12 +23,12 @@ pub(super) enum View {
 impl View {
     /// The live view when stdout is a terminal that can move its cursor, and
     /// nobody wants a log besides.
-    pub(super) fn new(has_log: bool, total: Duration) -> View {
+    pub(super) fn new(has_log: bool, total: Duration, config: &Path) -> View {
         let term = std::env::var_os("TERM").unwrap_or_default();
         let can_move = !term.is_empty() && term != "dumb";
         match io::stdout().is_terminal() && can_move && !has_log {
-            true => View::Live(Screen::new(total)),
-            false => View::Plain(Lines::default()),
+            true => View::Live(Screen::new(total, config)),
+            false => View::Plain(Lines::new(config)),
         }
     }
 
@@ -49,25 +50,26 @@ impl View {
             View::Plain(lines) => lines.show(facts, &told),
         }
     }
-
-    /// Leaves the terminal as it was, below the last picture.
-    pub(super) fn end(&mut self) {
-        if let View::Live(screen) = self {
-            screen.end();
-        }
-    }
 }
 
 /// Plain lines.
-#[derive(Default)]
 pub(super) struct Lines {
+    /// What comes before all others.
+    head: String,
     /// When the numbers were printed last.
     printed: Duration,
 }
 
 impl Lines {
+    fn new(config: &Path) -> Lines {
+        Lines {
+            head: format!("{TITLE}\n{}\n\n", look(config)),
+            printed: Duration::ZERO,
+        }
+    }
+
     fn show(&mut self, facts: &Facts, told: &[Told]) -> io::Result<()> {
-        let mut out = String::new();
+        let mut out = std::mem::take(&mut self.head);
         for told in told {
             out += &format!("{}\n", story_line(told));
         }
@@ -82,6 +84,8 @@ impl Lines {
 /// A part of the terminal that is drawn again and again.
 pub(super) struct Screen {
     total: Duration,
+    /// How to look at the agent.
+    look: String,
     colours: bool,
     /// Lines that stand there now.
     drawn: usize,
@@ -89,11 +93,12 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    fn new(total: Duration) -> Screen {
+    fn new(total: Duration, config: &Path) -> Screen {
         // https://no-color.org: any value but none at all.
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Screen {
             total,
+            look: look(config),
             colours: !no_colour,
             drawn: 0,
             story: VecDeque::new(),
@@ -109,6 +114,7 @@ impl Screen {
         }
         let (columns, rows) = size();
         let mut lines = picture(facts, self.total, &self.story);
+        lines.insert(1, Line::new(Style::Dim, self.look.clone()));
         // What does not fit would scroll, and the cursor would miss its place.
         lines.truncate(rows.saturating_sub(1).max(1));
         let mut out = String::new();
@@ -124,18 +130,15 @@ impl Screen {
         self.drawn = lines.len();
         put(&out)
     }
+}
 
-    fn end(&mut self) {
-        if std::mem::take(&mut self.drawn) > 0 {
+/// Leaves the terminal as it was, below the last picture.
+impl Drop for Screen {
+    fn drop(&mut self) {
+        if self.drawn > 0 {
             // The terminal is gone, if it does not take this.
             let _gone = put(SHOW_CURSOR);
         }
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 
@@ -186,13 +189,7 @@ impl Line {
 
 /// The whole picture.
 fn picture(facts: &Facts, total: Duration, story: &VecDeque<Told>) -> Vec<Line> {
-    let mut lines = vec![
-        Line::new(
-            Style::Bold,
-            "two devices -> edgespool -> a link that breaks -> an FTP server with TLS",
-        ),
-        Line::new(Style::Plain, ""),
-    ];
+    let mut lines = vec![Line::new(Style::Bold, TITLE), Line::new(Style::Plain, "")];
     let devices = facts.devices.iter().map(device_line);
     lines.extend(devices.map(|text| Line::new(Style::Plain, text)));
     lines.push(link_line(facts));
@@ -260,14 +257,14 @@ fn bar(done: u64, whole: u64) -> String {
 
 fn foot(facts: &Facts, total: Duration) -> String {
     let left = total.saturating_sub(facts.elapsed);
-    match left.is_zero() {
-        false => format!(
-            "  the devices go on for {} s; Ctrl-C ends it",
-            left.as_secs() + 1
-        ),
-        true => {
-            "  the devices have stopped; what waits is uploaded, then all is compared".to_owned()
-        }
+    if !left.is_zero() {
+        let seconds = left.as_secs() + 1;
+        return format!("  the devices go on for {seconds} s; Ctrl-C ends it");
+    }
+    let made: u64 = facts.devices.iter().map(|device| device.files).sum();
+    match made.saturating_sub(facts.arrived.0) {
+        0 => "  the devices have stopped, and everything has arrived".to_owned(),
+        _ => "  the devices have stopped; what waits is uploaded, then compared".to_owned(),
     }
 }
 
@@ -319,6 +316,12 @@ fn size() -> (usize, usize) {
     }
 }
 
+/// What another terminal can show meanwhile.
+fn look(config: &Path) -> String {
+    format!("(edgespool -c {} status shows the agent)", config.display())
+}
+
+const TITLE: &str = "two devices -> edgespool -> a link that breaks -> an FTP server with TLS";
 const BAR: usize = 24;
 const STORY_LINES: usize = 9;
 const NUMBERS_EVERY: Duration = Duration::from_secs(5);

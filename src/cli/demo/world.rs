@@ -89,6 +89,13 @@ impl World {
         self.dir.join("edgespool.toml")
     }
 
+    /// Where other commands reach the agent; `None` where the path is too long
+    /// for a socket.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        let path = self.dir.join(SOCKET);
+        (path.as_os_str().len() <= SOCKET_PATH_MAX).then_some(path)
+    }
+
     /// The list for `sha256sum -c`.
     pub(super) fn sums(&self) -> PathBuf {
         self.dir.join("made.sha256")
@@ -106,7 +113,11 @@ impl World {
             .open(self.dir.join("password"))?;
         password.write_all(to.password.expose())?;
         password.write_all(b"\n")?;
-        fs::write(self.config(), config_text(to))
+        let mut text = config_text(to);
+        if self.socket().is_some() {
+            text += &format!("\n[status]\nsocket = \"{SOCKET}\"\n");
+        }
+        fs::write(self.config(), text)
     }
 }
 
@@ -162,6 +173,9 @@ max = "1s"
 }
 
 const NAMES_TRIED: u32 = 16;
+const SOCKET: &str = "control.sock";
+/// Linux has 108 bytes for a socket's path, with the NUL at its end.
+const SOCKET_PATH_MAX: usize = 107;
 
 #[cfg(test)]
 mod tests {
@@ -190,6 +204,8 @@ mod tests {
         };
         assert_eq!(server.pins, [[0xa5; 32]]);
         assert_eq!(loaded.config.watches.len(), 2);
+        // Never that of an agent which serves this machine.
+        assert_eq!(Some(loaded.config.status.socket), world.socket());
     }
 
     #[test]
