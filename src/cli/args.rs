@@ -138,7 +138,10 @@ pub(crate) struct Once {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Receive {
+    #[command(subcommand)]
+    pub(crate) command: Option<ReceiveCommand>,
     /// Where to listen; may be given several times
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:2121")]
     pub(crate) listen: Vec<std::net::SocketAddr>,
@@ -161,6 +164,19 @@ pub(crate) struct Receive {
     /// ~/.local/state/edgespool]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+}
+
+/// What `receive` does besides receiving.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ReceiveCommand {
+    /// Make the hash of a password for the config
+    #[command(after_help = "\
+Asks for the password on a terminal, else reads one line of standard input, and prints
+an Argon2id hash for `password_hash` in [[receive.user]].
+
+  edgespool receive passwd
+  printf 'the password\\n' | edgespool receive passwd")]
+    Passwd,
 }
 
 /// Whether clients of the receiver use TLS.

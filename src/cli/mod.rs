@@ -10,6 +10,7 @@ mod exit;
 mod history;
 pub mod init;
 mod logging;
+mod passwd;
 mod queue;
 mod receive;
 mod send;
@@ -70,7 +71,10 @@ pub fn main() -> Exit {
             service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
-        Command::Receive(args) => receive::run(&sys, &args),
+        Command::Receive(args) => match args.command {
+            Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
+            None => receive::run(&sys, &args),
+        },
         Command::Demo(args) => demo::run(&sys, &args, cli.verbose),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),

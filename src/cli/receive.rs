@@ -50,7 +50,7 @@ async fn serve(sys: &Sys, args: &args::Receive) -> Result<(), String> {
     let stopping = async {
         // Without signals it runs for good.
         if signals.next().await.is_some() {
-            receiver.stop();
+            receiver.stop(STOP_LIMIT);
         }
         std::future::pending::<()>().await;
     };
@@ -132,6 +132,9 @@ fn options(args: &args::Receive, root: PathBuf, secret: Secret) -> ReceiveOption
         on_received: None,
     }
 }
+
+/// For transfers under way when it stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
 
 /// The password, and what it is if nobody knows it yet.
 fn password() -> Result<(Secret, Option<String>), String> {

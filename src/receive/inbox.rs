@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::files::Staged;
 use crate::sys::LocalFuture;
 
 /// Takes finished uploads into lanes. The agent implements it; the receiver
@@ -22,13 +23,15 @@ pub trait Inbox {
     fn wants(&self, lane: &str, path: &[u8]) -> bool;
     /// The room that the lane has.
     fn room(&self, lane: &str) -> Arc<dyn Room>;
-    /// Takes a complete, closed file. Durable in the spool, and `staged` is gone,
-    /// when it answers `Ok`. Calls are obeyed in their order.
+    /// Takes a complete, closed file under the name `path`. It is durable in the
+    /// spool, and gone from where it was staged, when this answers `Ok`. Calls
+    /// are obeyed in their order, and to the end even if the future is dropped;
+    /// `staged` is dropped then.
     fn take<'a>(
         &'a self,
         lane: &'a str,
         path: &'a [u8],
-        staged: &'a Path,
+        staged: Staged,
     ) -> LocalFuture<'a, Result<(), InboxError>>;
 }
 
@@ -86,7 +89,7 @@ impl Inbox for NoInbox {
         &'a self,
         _: &'a str,
         _: &'a [u8],
-        _: &'a Path,
+        _: Staged,
     ) -> LocalFuture<'a, Result<(), InboxError>> {
         Box::pin(async { Err(InboxError::Failed("there is no spool".to_owned())) })
     }

@@ -20,7 +20,9 @@ mod wire;
 
 pub use error::ReceiveError;
 
-pub use files::{Account, FileError, Incoming, Listing, Received, Upload, VirtualPath};
+pub use files::{
+    Account, FileError, Incoming, Listing, Received, Staged, Swept, Upload, VirtualPath, sweep,
+};
 pub use inbox::{Inbox, InboxError, NoInbox, Room};
 pub use limits::{Limits, Refusal};
 pub use options::{Folder, Lockout, Permissions, Quota, ReceiveOptions, Target, TlsUse, User};

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::password::PasswordHash;
 
 /// Everything that a receiver needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
     /// What the greeting calls this server.
     pub server_name: String,
@@ -75,7 +75,7 @@ pub struct Lockout {
 }
 
 /// Somebody who may log in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The name, as USER gives it.
     pub name: String,

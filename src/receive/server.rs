@@ -1,6 +1,6 @@
 //! The receiver: it listens, and serves each client by a task of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -22,7 +22,7 @@ use super::session::{Control, Session};
 use super::tls::ServerTls;
 use super::users::Users;
 use super::wire::{Tcp, Wire};
-use crate::sys::{Listener, Sys, timeout};
+use crate::sys::{Listener, Mono, Sys, timeout};
 
 /// Is told what happens.
 pub trait Observer {
@@ -35,6 +35,10 @@ pub trait Observer {
 pub struct Receiver {
     shared: Rc<Shared>,
     listeners: Vec<Rc<Listening>>,
+    /// When it ends, once it stops.
+    deadline: Cell<Option<Mono>>,
+    /// Says that the deadline has changed.
+    shorter: (Mouth<()>, Ear<()>),
 }
 
 struct Listening {
@@ -138,7 +142,12 @@ impl Receiver {
             options,
         };
         let shared = Rc::new(shared);
-        Ok(Receiver { shared, listeners })
+        Ok(Receiver {
+            shared,
+            listeners,
+            deadline: Cell::new(None),
+            shorter: bounded(1),
+        })
     }
 
     /// Where it listens, and whether with TLS from the first byte on.
@@ -160,9 +169,7 @@ impl Receiver {
         self.shared.limits.borrow().sessions()
     }
 
-    /// Serves clients until [`Receiver::stop`]. Transfers that are under way
-    /// then have a few seconds to end; what they have stored by then can be
-    /// continued.
+    /// Serves clients until [`Receiver::stop`].
     pub async fn run(&self) {
         // Of its own, so that all sessions end with it.
         let executor = Rc::new(LocalExecutor::new());
@@ -182,15 +189,31 @@ impl Receiver {
         }
         let serving = async {
             self.shared.stop.wait().await;
-            let clock = &*self.shared.sys.clock;
-            let _cut = timeout(clock, STOP_LIMIT, self.until_all_are_gone()).await;
+            smol::future::or(self.until_all_are_gone(), self.until_the_deadline()).await;
         };
         executor.run(serving).await;
     }
 
-    /// Has [`Receiver::run`] end.
-    pub fn stop(&self) {
+    /// Has [`Receiver::run`] end: transfers under way have `limit` to end, and
+    /// what they have stored by then can be continued. A shorter limit may
+    /// follow a longer one.
+    pub fn stop(&self, limit: Duration) {
+        let at = self.shared.sys.clock.mono().after(limit);
+        let deadline = self.deadline.get().map_or(at, |before| before.min(at));
+        self.deadline.set(Some(deadline));
         self.shared.stop.say();
+        // Full means that a word is there already.
+        let _word = self.shorter.0.try_send(());
+    }
+
+    async fn until_the_deadline(&self) {
+        let clock = &*self.shared.sys.clock;
+        while let Some(deadline) = self.deadline.get().filter(|at| clock.mono() < *at) {
+            let shorter = async {
+                let _word = self.shorter.1.recv().await;
+            };
+            smol::future::or(clock.sleep_until(deadline), shorter).await;
+        }
     }
 
     async fn until_all_are_gone(&self) {
@@ -309,8 +332,6 @@ impl Drop for Admitted {
     }
 }
 
-/// For transfers under way when the server stops.
-const STOP_LIMIT: Duration = Duration::from_secs(3);
 /// After a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Users who are warned of; there are few.

@@ -28,8 +28,8 @@ pub(super) fn options(users: Vec<User>) -> ReceiveOptions {
         sessions_per_address: 100,
         login_timeout: minute,
         idle_timeout: minute,
-        require_close_notify: false,
         stall_timeout: minute,
+        require_close_notify: false,
         lockout: Lockout {
             failures: 10,
             time: 10 * minute,
@@ -111,7 +111,7 @@ impl Inbox for MemoryInbox {
         &'a self,
         lane: &'a str,
         path: &'a [u8],
-        staged: &'a Path,
+        staged: Staged,
     ) -> LocalFuture<'a, Result<(), InboxError>> {
         Box::pin(async move {
             assert_eq!(lane, "lane");
@@ -119,8 +119,8 @@ impl Inbox for MemoryInbox {
             if let Some(refusal) = self.refusal.borrow().clone() {
                 return Err(refusal);
             }
-            let content = std::fs::read(staged).unwrap();
-            std::fs::remove_file(staged).unwrap();
+            let content = std::fs::read(staged.path()).unwrap();
+            std::fs::remove_file(staged.path()).unwrap();
             let path = String::from_utf8(path.to_vec()).unwrap();
             self.taken.borrow_mut().push((path, content));
             Ok(())

@@ -28,7 +28,9 @@ use crate::sys::{Sys, read_all, write_whole};
 /// The server's side of TLS.
 pub(super) struct ServerTls {
     control: TlsAcceptor,
-    data: TlsAcceptor,
+    /// Data connections that we receive on, and those that we send on.
+    incoming: TlsAcceptor,
+    outgoing: TlsAcceptor,
     fingerprint: String,
 }
 
@@ -52,11 +54,15 @@ impl ServerTls {
         };
         let fingerprint = fingerprint(chain.first().map_or(&[][..], |leaf| leaf));
         let config = config(chain, key).map_err(|e| ReceiveError::Tls(e.to_string()))?;
-        let mut of_data = config.clone();
-        of_data.send_tls13_tickets = DATA_TICKETS;
+        let with_tickets = |count| {
+            let mut config = config.clone();
+            config.send_tls13_tickets = count;
+            Arc::new(config).into()
+        };
         Ok(ServerTls {
-            control: Arc::new(config).into(),
-            data: Arc::new(of_data).into(),
+            control: with_tickets(CONTROL_TICKETS),
+            incoming: with_tickets(INCOMING_TICKETS),
+            outgoing: with_tickets(OUTGOING_TICKETS),
             fingerprint,
         })
     }
@@ -73,9 +79,22 @@ impl ServerTls {
     }
 
     /// TLS on a data connection.
-    pub(super) async fn data(&self, tcp: Tcp) -> io::Result<Wire> {
-        Ok(Wire::Tls(Box::new(self.data.accept(tcp).await?)))
+    pub(super) async fn data(&self, tcp: Tcp, way: Way) -> io::Result<Wire> {
+        let acceptor = match way {
+            Way::In => &self.incoming,
+            Way::Out => &self.outgoing,
+        };
+        Ok(Wire::Tls(Box::new(acceptor.accept(tcp).await?)))
     }
+}
+
+/// Which way the data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the client to us.
+    In,
+    /// From us to the client.
+    Out,
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -160,7 +179,6 @@ fn config(
     config.ticketer = ring::Ticketer::new()?;
     let cache: Arc<dyn StoresServerSessions> = ServerSessionMemoryCache::new(SESSIONS_KEPT);
     config.session_storage = cache;
-    config.send_tls13_tickets = CONTROL_TICKETS;
     Ok(config)
 }
 
@@ -174,11 +192,14 @@ fn fingerprint(certificate: &[u8]) -> String {
     text
 }
 
-/// A client may spend each TLS 1.3 ticket once, and some read no more of them
-/// on data connections that they only write to: these are for the first few.
+/// Some clients spend each TLS 1.3 ticket: these are for the first few uploads.
 const CONTROL_TICKETS: usize = 8;
-/// Each data connection gives back the ticket that it took, and one more.
-const DATA_TICKETS: usize = 2;
+/// A client that uploads need not read, and many close without it: tickets that
+/// arrive then make its system reset the connection, and the end of the file is
+/// lost on its way.
+const INCOMING_TICKETS: usize = 0;
+/// A client that reads gets back the ticket that it spent, and one more.
+const OUTGOING_TICKETS: usize = 2;
 /// Sessions of TLS 1.2 clients without tickets that can be resumed; the oldest
 /// go first.
 const SESSIONS_KEPT: usize = 256;

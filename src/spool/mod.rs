@@ -34,6 +34,8 @@
 //! notes/<name>            small values that outlive a restart (opaque here)
 //! damaged/                logs in which records were lost, the newest 16 MiB
 //! outbox/<id>-<name>      delivered, on the way to an archive
+//! incoming/<name>/        uploads to that lane which are not complete: not the
+//!                         spool's, and never looked at here
 //! lanes/<no>-<name>/      one lane; no: 4 hex digits, name: %XX-escaped
 //!   archive               a frame of Archive: where delivered files are kept
 //!   paused                there while the lane is paused
@@ -97,6 +99,7 @@ pub use self::error::{SpoolError, TakeError};
 pub use self::id::{EntryId, ParseIdError};
 pub use self::leave::Settlement;
 pub use self::ledger::{LedgerLimits, Proof, Receipt};
+pub use self::open::{incoming_dir, make_incoming};
 pub use self::record::Origin;
 pub use self::recover::Finding;
 pub use self::segment::Tally;

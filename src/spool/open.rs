@@ -231,6 +231,23 @@ pub(super) fn lane_dirs(core: &Core) -> Result<Vec<(u16, String, PathBuf)>, Spoo
     Ok(lanes)
 }
 
+/// Where uploads for a lane are written until they are complete. The spool
+/// itself never looks there.
+#[must_use]
+pub fn incoming_dir(spool: &Path, lane: &str) -> PathBuf {
+    spool.join("incoming").join(lane)
+}
+
+/// Makes [`incoming_dir`] durably, if need be.
+///
+/// # Errors
+/// What the disk says.
+pub fn make_incoming(fs: &dyn Fs, spool: &Path, lane: &str) -> io::Result<PathBuf> {
+    let dir = incoming_dir(spool, lane);
+    make_dir(fs, &dir)?;
+    Ok(dir)
+}
+
 /// Makes the spool's directories, parents included, durably.
 fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     make_dir(fs, dir)?;

@@ -200,6 +200,13 @@ impl Spool {
         self.lanes.get(lane).map_or(0, |lane| lane.waiting().files)
     }
 
+    /// The files and bytes of a lane that are waiting.
+    #[must_use]
+    pub fn lane_tally(&self, lane: &str) -> Tally {
+        let lane = self.lanes.get(lane);
+        lane.map_or_else(Tally::default, super::lane::Lane::waiting)
+    }
+
     /// Calls `each` for every receipt since a time, oldest first, until it
     /// answers `false`.
     ///

@@ -17,7 +17,7 @@ pub trait Tree: Send + Sync {
     fn open(&self, path: &[u8]) -> io::Result<Box<dyn File>>;
     /// Opens a regular file for reading and writing, making it with mode 01600
     /// if need be: the sticky bit, which means nothing on a file, marks it as
-    /// unfinished until [`Tree::set_mode`].
+    /// unfinished until [`Tree::set_mode`] clears it.
     fn create(&self, path: &[u8], create: Create) -> io::Result<Box<dyn File>>;
     /// `lstat`.
     fn meta(&self, path: &[u8]) -> io::Result<Meta>;
@@ -33,8 +33,8 @@ pub trait Tree: Send + Sync {
     fn remove_dir(&self, path: &[u8]) -> io::Result<()>;
     /// Sets when the content changed last, in seconds since 1970.
     fn set_mtime(&self, path: &[u8], unix_secs: i64) -> io::Result<()>;
-    /// Sets the permission bits (0o777 at most) of a file or directory, and
-    /// clears the others.
+    /// Sets the permission bits and the sticky bit (0o1777 at most) of a file or
+    /// directory, and clears the others.
     fn set_mode(&self, path: &[u8], mode: u32) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &[u8]) -> io::Result<()>;

@@ -248,7 +248,7 @@ pub fn arg(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-const PASSWORD: &str = "correct horse";
+const PASSWORD: &str = "correct-horse";
 
 const PRELUDE: &str = r#"
 import ftplib, io, os, socket, ssl, sys

@@ -216,6 +216,7 @@ impl World {
         watch.take = self.options.take;
         LaneSetup {
             watch,
+            watched: true,
             server: 0,
             namer: Rc::new(move |naming: &Naming<'_>| {
                 Ok([b"/", name.as_bytes(), b"/", naming.path].concat())

@@ -72,7 +72,7 @@ impl Central {
 
     /// Ends it.
     pub(super) async fn stop(self) {
-        self.receiver.stop();
+        self.receiver.stop(STOP_LIMIT);
         self.running.await;
     }
 }
@@ -154,6 +154,9 @@ fn password() -> Option<Secret> {
 
 /// The agent has one session; those that broke may not be noticed yet.
 const SESSIONS_MAX: usize = 16;
+/// For a transfer that is under way, which there is only when the demo is
+/// interrupted.
+const STOP_LIMIT: Duration = Duration::ZERO;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Files, Right};
+use super::core::{Files, Right, is_unfinished};
+use super::flush::{FINISHED, UNFINISHED};
 use super::place::{Key, Lane, Place, Places, Turn};
 use super::quota::{Book, Usage};
 use super::{FileError, Incoming, Listing, Received, Upload, VirtualPath};
@@ -105,7 +106,6 @@ impl Account {
             file,
             path,
             below,
-            at,
             size,
             from,
             ..
@@ -113,18 +113,12 @@ impl Account {
         files.note_upload(&path);
         if let Some(lane) = self.taking_lane(&place, &below) {
             drop(file);
-            let take = Take {
-                place: &place,
-                lane,
-                below: &below,
-                at,
-            };
-            self.take(take, turn).await?;
+            self.take(&place, lane, turn, &below, &below).await?;
             let received = self.received(path, Some(lane), None, size);
             return Ok(Received { from, ..received });
         }
-        let on_disk = place.on_disk(&at);
-        place.finish(&self.pool, file, at, turn).await?;
+        let on_disk = place.on_disk(&below);
+        place.finish(&self.pool, file, below, turn).await?;
         let received = self.received(path, None, Some(on_disk), size);
         Ok(Received { from, ..received })
     }
@@ -135,31 +129,25 @@ impl Account {
         lane.filter(|lane| self.inbox.wants(&lane.name, below))
     }
 
-    /// Hands a complete file over to its lane.
-    async fn take(&self, take: Take<'_>, turn: Turn) -> Result<Meta, FileError> {
-        let taking = Place::taking(self.files.rng.next_u64());
-        let (place, at, to) = (take.place.clone(), take.at.clone(), taking.clone());
-        // Out of everybody's reach, so that it stays as it is.
-        let aside = move |_: &Arc<Files>| -> Result<Meta, FileError> {
-            let _turn = turn.hold().ok_or(FileError::Busy)?;
-            let meta = place.tree.meta(&at)?;
-            if meta.kind != Kind::File {
-                return Err(FileError::Refused);
-            }
-            place.tree.rename(&at, &to)?;
-            Ok(meta)
-        };
-        let meta = self.with(aside).await?;
-        let staged = take.place.on_disk(&taking);
-        let taken = self.inbox.take(&take.lane.name, take.below, &staged).await;
-        match taken {
+    /// Hands a complete file over to its lane, under the name `to`.
+    async fn take(
+        &self,
+        place: &Arc<Place>,
+        lane: &Lane,
+        turn: Turn,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Meta, FileError> {
+        let staged = turn.seal().ok_or(FileError::Busy)?;
+        let meta = self.mark(place, from, FINISHED).await?;
+        match self.inbox.take(&lane.name, to, staged).await {
             Ok(()) => {
                 self.files.book.remove(Usage::file(meta.size));
-                take.place.remember(take.below, meta);
+                place.remember(to, meta);
                 Ok(meta)
             }
             Err(e) => {
-                self.put_back(&take, taking).await;
+                let _only_for_the_sweep = self.mark(place, from, UNFINISHED | 0o600).await;
                 Err(match e {
                     InboxError::Full => FileError::Full,
                     InboxError::Name(_) => FileError::BadName("it cannot be sent on"),
@@ -170,22 +158,21 @@ impl Account {
         }
     }
 
-    /// Puts a file that was not taken back under its name, unless that is in use
-    /// again.
-    async fn put_back(&self, take: &Take<'_>, taking: Vec<u8>) {
-        let (place, at, below) = (take.place.clone(), take.at.clone(), take.below.to_vec());
-        let back = move |_: &Arc<Files>| {
-            let _turn = place.take_over(&below);
-            let free = place.tree.meta(&at).is_err();
-            let put = match free {
-                true => place.tree.rename(&taking, &at),
-                false => place.tree.unlink(&taking),
-            };
-            if let Err(e) = put {
-                log::debug!("receive: {}: {e}", place.on_disk(&taking).display());
+    /// Sets a file's mode, and tells what it is.
+    async fn mark(&self, place: &Arc<Place>, path: &[u8], mode: u32) -> Result<Meta, FileError> {
+        let (place, path) = (place.clone(), path.to_vec());
+        let mark = move |_: &Arc<Files>| -> Result<Meta, FileError> {
+            let meta = place.tree.meta(&path)?;
+            if meta.kind != Kind::File {
+                return Err(FileError::Refused);
             }
+            // Some filesystems keep no modes; then nothing is marked either.
+            if is_unfinished(&meta) != (mode & UNFINISHED != 0) {
+                place.tree.set_mode(&path, mode)?;
+            }
+            Ok(meta)
         };
-        self.with(back).await;
+        self.with(mark).await
     }
 
     /// Opens a file for RETR.
@@ -298,15 +285,10 @@ impl Account {
         if what.kind == Kind::File
             && let Some(lane) = self.taking_lane(&place, &target.path)
         {
-            let turn = place.take_over(&source.path);
-            let take = Take {
-                place: &place,
-                lane,
-                below: &target.path,
-                at: source.at,
-            };
-            let meta = self.take(take, turn).await?;
-            return Ok(Some(self.received(to.clone(), Some(lane), None, meta.size)));
+            let turn = place.take_over(&source.path)?;
+            let taken = self.take(&place, lane, turn, &source.path, &target.path);
+            let size = taken.await?.size;
+            return Ok(Some(self.received(to.clone(), Some(lane), None, size)));
         }
         let (from, to) = (from.clone(), to.clone());
         self.with(move |files| files.rename(&from, &to)).await?;
@@ -356,16 +338,6 @@ impl Account {
         let files = self.files.clone();
         self.pool.run(move || work(&files)).await
     }
-}
-
-/// A file on its way into a lane.
-struct Take<'a> {
-    place: &'a Arc<Place>,
-    lane: &'a Lane,
-    /// Its name in the lane.
-    below: &'a [u8],
-    /// Where it is now, in the place's tree.
-    at: Vec<u8>,
 }
 
 async fn place_of(

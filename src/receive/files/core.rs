@@ -29,8 +29,6 @@ pub(super) struct Spot {
     pub(super) place: Arc<Place>,
     /// Below the folder; empty for the folder itself.
     pub(super) path: Vec<u8>,
-    /// In the place's tree.
-    pub(super) at: Vec<u8>,
 }
 
 /// What a user may be allowed to do.
@@ -79,7 +77,6 @@ impl Files {
         Ok(Spot {
             place: place.clone(),
             path: path.to_vec(),
-            at: place.at(path),
         })
     }
 
@@ -120,7 +117,7 @@ impl Files {
             return Ok(ROOT);
         }
         let spot = self.spot(path)?;
-        match spot.place.tree.meta(&spot.at) {
+        match spot.place.tree.meta(&spot.path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let remembered = spot.place.remembered(&spot.path);
                 remembered.ok_or(FileError::NotFound)
@@ -135,7 +132,7 @@ impl Files {
         }
         let spot = self.spot(path)?;
         // Follows a link to a directory within, as uploads do.
-        spot.place.tree.open_dir(&spot.at).map(drop)?;
+        spot.place.tree.open_dir(&spot.path).map(drop)?;
         Ok(())
     }
 
@@ -143,18 +140,18 @@ impl Files {
         if !path.relative().is_empty() {
             let spot = self.spot(path)?;
             self.check(Right::List, &spot.place)?;
-            return Listing::of(spot.place, spot.at);
+            return Listing::of(spot.place, spot.path);
         }
         if !self.permissions.list {
             return Err(FileError::NotAllowed("list"));
         }
         let mut folders = Vec::new();
         for (name, place) in self.folders.iter().filter(|(name, _)| !name.is_empty()) {
-            folders.push((name.clone(), place.tree.meta(&place.at(b""))?));
+            folders.push((name.clone(), place.tree.meta(b"")?));
         }
         let root = self.has_root().then(|| self.spot(path)).transpose()?;
         let root = root
-            .map(|spot| Listing::of(spot.place, spot.at))
+            .map(|spot| Listing::of(spot.place, spot.path))
             .transpose()?;
         Ok(Listing::of_root(folders, root))
     }
@@ -166,7 +163,7 @@ impl Files {
     ) -> Result<Arc<dyn File>, FileError> {
         let spot = self.spot_below(path)?;
         self.check(right, &spot.place)?;
-        Ok(Arc::from(spot.place.tree.open(&spot.at)?))
+        Ok(Arc::from(spot.place.tree.open(&spot.path)?))
     }
 
     pub(super) fn make_dir(&self, path: &VirtualPath) -> Result<(), FileError> {
@@ -174,7 +171,7 @@ impl Files {
         self.check(Right::Mkdir, &spot.place)?;
         let dir = Usage::file(0);
         self.book.add(dir, self.waiting(&spot.place), &self.user)?;
-        let made = spot.place.tree.create_dir(&spot.at);
+        let made = spot.place.tree.create_dir(&spot.path);
         if made.is_err() {
             self.book.remove(dir);
         }
@@ -184,7 +181,7 @@ impl Files {
     pub(super) fn remove_dir(&self, path: &VirtualPath) -> Result<(), FileError> {
         let spot = self.spot_below(path)?;
         self.check(Right::Delete, &spot.place)?;
-        spot.place.tree.remove_dir(&spot.at)?;
+        spot.place.tree.remove_dir(&spot.path)?;
         self.book.remove(Usage::file(0));
         Ok(())
     }
@@ -192,13 +189,13 @@ impl Files {
     pub(super) fn delete(&self, path: &VirtualPath) -> Result<(), FileError> {
         let spot = self.spot_below(path)?;
         self.check(Right::Delete, &spot.place)?;
-        let meta = spot.place.tree.meta(&spot.at)?;
+        let meta = spot.place.tree.meta(&spot.path)?;
         if meta.kind == Kind::Dir {
             return Err(FileError::IsDirectory);
         }
         // Nobody goes on writing what is deleted.
-        let _turn = spot.place.take_over(&spot.path);
-        spot.place.tree.unlink(&spot.at)?;
+        let _turn = spot.place.take_over(&spot.path)?;
+        spot.place.tree.unlink(&spot.path)?;
         self.book.remove(Usage::file(meta.size));
         Ok(())
     }
@@ -210,7 +207,7 @@ impl Files {
         if may.is_err() && !(self.permissions.upload && self.has_uploaded(path)) {
             return may.map(|()| ROOT);
         }
-        Ok(spot.place.tree.meta(&spot.at)?)
+        Ok(spot.place.tree.meta(&spot.path)?)
     }
 
     /// Renames within one folder; checks both sides.
@@ -222,9 +219,9 @@ impl Files {
             return Err(FileError::OtherFolder);
         }
         let replaced = self.replaceable(&to_spot, Some(&what))?;
-        let _from = place.take_over(&from_spot.path);
-        let _to = place.take_over(&to_spot.path);
-        place.tree.rename(&from_spot.at, &to_spot.at)?;
+        let _from = place.take_over(&from_spot.path)?;
+        let _to = place.take_over(&to_spot.path)?;
+        place.tree.rename(&from_spot.path, &to_spot.path)?;
         if let Some(replaced) = replaced {
             self.book.remove(Usage::file(replaced.size));
         }
@@ -242,7 +239,7 @@ impl Files {
         spot: &Spot,
         what: Option<&Meta>,
     ) -> Result<Option<Meta>, FileError> {
-        let there = match spot.place.tree.meta(&spot.at) {
+        let there = match spot.place.tree.meta(&spot.path) {
             Ok(there) => there,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -260,7 +257,7 @@ impl Files {
 
     pub(super) fn set_mtime(&self, path: &VirtualPath, unix_secs: i64) -> Result<(), FileError> {
         let spot = self.changeable(path)?;
-        match spot.place.tree.set_mtime(&spot.at, unix_secs) {
+        match spot.place.tree.set_mtime(&spot.path, unix_secs) {
             // Its copy in the spool keeps the time of its arrival; an error would
             // make clients send it all again.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -282,10 +279,10 @@ impl Files {
             // Nobody but the agent reads it, and the server has its own rights.
             return self.meta(path).map(drop);
         }
-        if is_unfinished(&spot.place.tree.meta(&spot.at)?) {
+        if is_unfinished(&spot.place.tree.meta(&spot.path)?) {
             return Err(FileError::Busy);
         }
-        Ok(spot.place.tree.set_mode(&spot.at, mode)?)
+        Ok(spot.place.tree.set_mode(&spot.path, mode & 0o777)?)
     }
 
     /// What the user uploaded lately, or may overwrite.
@@ -317,7 +314,7 @@ impl Files {
         }
         let mut used = Usage::default();
         for (_, place) in &self.folders {
-            used = used.plus(count(&*place.tree, &place.at(b""))?);
+            used = used.plus(count(&*place.tree, b"")?);
         }
         self.book.counted(used, now);
         Ok(())

@@ -22,8 +22,7 @@ type Flushed = Result<(), FileError>;
 
 struct Job {
     file: Arc<dyn File>,
-    /// In the place's tree.
-    at: Vec<u8>,
+    path: Vec<u8>,
     /// The right to change the file.
     turn: Turn,
     done: Sender<Flushed>,
@@ -36,13 +35,13 @@ impl Place {
         self: &Arc<Place>,
         pool: &Pool,
         file: Arc<dyn File>,
-        at: Vec<u8>,
+        path: Vec<u8>,
         turn: Turn,
     ) -> Result<(), FileError> {
         let (done, result): (_, Receiver<Flushed>) = bounded(1);
         self.flusher.push(Job {
             file,
-            at,
+            path,
             turn,
             done,
         });
@@ -83,7 +82,7 @@ fn flush(tree: &dyn Tree, batch: Vec<Job>) {
         if flushed.is_err()
             && let Some(_still_ours) = job.turn.hold()
         {
-            let _best_effort = tree.unlink(&job.at);
+            let _best_effort = tree.unlink(&job.path);
         }
         let result = marked.and(flushed.map_err(FileError::from));
         let _nobody_waits_any_more = job.done.try_send(result);
@@ -95,8 +94,8 @@ fn flush_each(tree: &dyn Tree, batch: &[Job]) -> Vec<io::Result<()>> {
     let mut results: Vec<_> = batch.iter().map(|job| job.file.sync()).collect();
     let mut dirs = BTreeSet::new();
     for job in batch {
-        let ends = job.at.iter().enumerate().filter(|(_, b)| **b == b'/');
-        dirs.extend(ends.filter_map(|(end, _)| job.at.get(..end)));
+        let ends = job.path.iter().enumerate().filter(|(_, b)| **b == b'/');
+        dirs.extend(ends.filter_map(|(end, _)| job.path.get(..end)));
         dirs.insert(b"".as_slice());
     }
     for dir in dirs {
@@ -104,7 +103,7 @@ fn flush_each(tree: &dyn Tree, batch: &[Job]) -> Vec<io::Result<()>> {
         for (job, result) in batch.iter().zip(&mut results) {
             if dir.is_empty()
                 || job
-                    .at
+                    .path
                     .strip_prefix(dir)
                     .is_some_and(|r| r.starts_with(b"/"))
             {
@@ -120,7 +119,7 @@ fn mark_finished(tree: &dyn Tree, job: &Job) -> Flushed {
     let _still_ours = job.turn.hold().ok_or(FileError::Busy)?;
     match job.file.meta()?.mode & UNFINISHED {
         0 => Ok(()),
-        _ => Ok(tree.set_mode(&job.at, FINISHED)?),
+        _ => Ok(tree.set_mode(&job.path, FINISHED)?),
     }
 }
 
@@ -137,4 +136,4 @@ const FLUSH_EACH_MAX: usize = 8;
 /// The sticky bit means nothing on a file; here, that it is unfinished.
 pub(super) const UNFINISHED: u32 = 0o1000;
 /// The permissions of a finished file: the group may read it.
-const FINISHED: u32 = 0o640;
+pub(super) const FINISHED: u32 = 0o640;

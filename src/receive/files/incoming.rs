@@ -33,8 +33,6 @@ pub struct Incoming {
     pub(super) path: VirtualPath,
     /// Below its folder.
     pub(super) below: Vec<u8>,
-    /// In the place's tree.
-    pub(super) at: Vec<u8>,
     /// Where it began: what was there before is kept.
     pub(super) from: u64,
     /// Bytes so far; the file is not longer.

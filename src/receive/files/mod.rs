@@ -14,9 +14,8 @@
 //! * `flush`: many finished files, one flush.
 //! * `quota`: what the user's folders hold.
 //!
-//! A lane's folder shows what is not received yet. Its place on disk is
-//! `uploads/` in the lane's staging directory; a file that is complete goes to
-//! `taking/` first, where no session reaches it, and from there into the spool.
+//! A lane's folder is its staging directory: it shows what is not received yet.
+//! A complete file is sealed until the spool has it, so that nobody changes it.
 
 mod account;
 mod core;
@@ -28,6 +27,7 @@ mod open;
 mod path;
 mod place;
 mod quota;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -37,3 +37,5 @@ pub use incoming::{Incoming, Received, Upload};
 pub use listing::Listing;
 pub use path::VirtualPath;
 pub(super) use place::Places;
+pub use place::Staged;
+pub use sweep::{Swept, sweep};

@@ -43,7 +43,7 @@ impl Files {
         if spot.place.lane.is_some() {
             self.make_parents(&spot)?;
         }
-        let turn = spot.place.take_over(&spot.path);
+        let turn = spot.place.take_over(&spot.path)?;
         let held = turn.hold().ok_or(FileError::Busy)?;
         let waiting = self.waiting(&spot.place);
         let there = match mode {
@@ -52,7 +52,7 @@ impl Files {
         };
         let (file, size) = match (mode, there) {
             (Upload::Store | Upload::StoreAt(0), Some(there)) => {
-                spot.place.tree.unlink(&spot.at)?;
+                spot.place.tree.unlink(&spot.path)?;
                 self.book.remove(Usage::file(there.size));
                 (self.create(&spot, waiting)?, 0)
             }
@@ -72,7 +72,6 @@ impl Files {
             file,
             path,
             below: spot.path,
-            at: spot.at,
             from: size,
             size,
             waiting,
@@ -87,7 +86,7 @@ impl Files {
             self.count_if_due(RECOUNT_EVERY)?;
             self.book.add(Usage::file(0), waiting, &self.user)?;
         }
-        match spot.place.tree.create(&spot.at, Create::New) {
+        match spot.place.tree.create(&spot.path, Create::New) {
             Ok(file) => Ok(Arc::from(file)),
             Err(e) => {
                 self.book.remove(Usage::file(0));
@@ -105,7 +104,7 @@ impl Files {
         if !is_unfinished(there) {
             self.check(Right::Overwrite, &spot.place)?;
         }
-        let file = spot.place.tree.create(&spot.at, Create::Keep)?;
+        let file = spot.place.tree.create(&spot.path, Create::Keep)?;
         let now = file.meta()?;
         if (now.dev, now.ino, now.kind) != (there.dev, there.ino, Kind::File) {
             return Err(FileError::Busy);
@@ -123,7 +122,7 @@ impl Files {
         let ends = spot.path.iter().enumerate().filter(|(_, b)| **b == b'/');
         for (end, _) in ends {
             let parent = spot.path.get(..end).unwrap_or_default();
-            match spot.place.tree.create_dir(&spot.place.at(parent)) {
+            match spot.place.tree.create_dir(parent) {
                 Ok(()) => self
                     .book
                     .add(Usage::file(0), Usage::default(), &self.user)?,

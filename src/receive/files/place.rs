@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::FileError;
 use super::flush::Flusher;
 use crate::receive::inbox::Room;
 use crate::sys::{Fs, Kind, Meta, Tree};
@@ -35,6 +36,8 @@ struct Upload {
     turn: Arc<Mutex<u64>>,
     /// Those who think that it is theirs.
     holders: usize,
+    /// It is complete, and goes into its lane: it is nobody's turn any more.
+    sealed: bool,
 }
 
 /// The right to write one file, until somebody else gets it.
@@ -43,6 +46,29 @@ pub(super) struct Turn {
     path: Vec<u8>,
     last: Arc<Mutex<u64>>,
     own: u64,
+}
+
+/// A complete file on its way into its lane: until this is dropped nobody can
+/// change or replace it.
+pub struct Staged {
+    turn: Turn,
+}
+
+impl Staged {
+    /// Where it is on disk.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.turn.place.on_disk(&self.turn.path)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let mut uploads = lock(&self.turn.place.uploads);
+        if let Some(upload) = uploads.get_mut(&self.turn.path) {
+            upload.sealed = false;
+        }
+    }
 }
 
 /// A file that the lane took: clients ask for its size afterwards.
@@ -64,15 +90,11 @@ impl Place {
         staging: &Path,
         room: Arc<dyn Room>,
     ) -> io::Result<Place> {
-        let tree = fs.open_tree(staging)?;
-        for dir in [UPLOADS, TAKING] {
-            match tree.create_dir(dir) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => {}
-            }
-        }
-        let name = name.to_owned();
-        Ok(Place::new(tree, staging, Some(Lane { name, room })))
+        let lane = Lane {
+            name: name.to_owned(),
+            room,
+        };
+        Ok(Place::new(fs.open_tree(staging)?, staging, Some(lane)))
     }
 
     fn new(tree: Arc<dyn Tree>, dir: &Path, lane: Option<Lane>) -> Place {
@@ -87,42 +109,31 @@ impl Place {
         }
     }
 
-    /// Where in the tree a path of the folder is.
-    pub(super) fn at(&self, path: &[u8]) -> Vec<u8> {
-        match (&self.lane, path) {
-            (None, path) => path.to_vec(),
-            (Some(_), b"") => UPLOADS.to_vec(),
-            (Some(_), path) => [UPLOADS, b"/", path].concat(),
-        }
-    }
-
-    /// Where a path of the tree is on disk.
-    pub(super) fn on_disk(&self, at: &[u8]) -> PathBuf {
+    /// Where a path is on disk.
+    pub(super) fn on_disk(&self, path: &[u8]) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
-        self.dir.join(std::ffi::OsStr::from_bytes(at))
+        self.dir.join(std::ffi::OsStr::from_bytes(path))
     }
 
-    /// A name for a complete file in which no session reaches it.
-    pub(super) fn taking(random: u64) -> Vec<u8> {
-        [TAKING, format!("/{random:016x}").as_bytes()].concat()
-    }
-
-    /// Gets the right to write a file; whoever had it loses it, after at most
-    /// one more write.
-    pub(super) fn take_over(self: &Arc<Place>, path: &[u8]) -> Turn {
+    /// Gets the right to change a file; whoever had it loses it, after at most
+    /// one more write. `Busy` while the file goes into its lane.
+    pub(super) fn take_over(self: &Arc<Place>, path: &[u8]) -> Result<Turn, FileError> {
         let mut uploads = lock(&self.uploads);
         let upload = uploads.entry(path.to_vec()).or_default();
+        if upload.sealed {
+            return Err(FileError::Busy);
+        }
         upload.holders += 1;
         let last = upload.turn.clone();
         drop(uploads);
         let own = self.turns.fetch_add(1, Ordering::Relaxed) + 1;
         *lock(&last) = own;
-        Turn {
+        Ok(Turn {
             place: self.clone(),
             path: path.to_vec(),
             last,
             own,
-        }
+        })
     }
 
     /// Remembers a file that the lane took.
@@ -156,6 +167,19 @@ impl Turn {
     pub(super) fn hold(&self) -> Option<MutexGuard<'_, u64>> {
         let turn = lock(&self.last);
         (*turn == self.own).then_some(turn)
+    }
+
+    /// Keeps everybody else away; `None` when somebody else has the right.
+    pub(super) fn seal(self) -> Option<Staged> {
+        {
+            let mut uploads = lock(&self.place.uploads);
+            let upload = uploads.get_mut(&self.path)?;
+            if upload.sealed || *lock(&self.last) != self.own {
+                return None;
+            }
+            upload.sealed = true;
+        }
+        Some(Staged { turn: self })
     }
 }
 
@@ -222,10 +246,6 @@ pub(super) fn stands_there(fs: &dyn Fs, place: &Place) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// In a lane's staging directory: what sessions see, and what they do not.
-const UPLOADS: &[u8] = b"uploads";
-const TAKING: &[u8] = b"taking";
 
 /// Files that a lane took and that are still known.
 const TAKEN_MAX: usize = 256;

@@ -100,13 +100,16 @@ impl Control {
         asks.then_some(command)
     }
 
-    /// Whether the client went away without QUIT, as far as is known now.
-    pub(super) async fn is_lost_now(&mut self) -> bool {
-        while !self.ended && self.lines.room() > 0 {
-            if smol::future::poll_once(self.receive()).await.is_none() {
-                break;
+    /// Whether the client goes away without QUIT within a moment.
+    pub(super) async fn is_lost_within(&mut self, span: Duration) -> bool {
+        let clock = self.sys.clock.clone();
+        let listening = async {
+            while !self.ended && self.lines.room() > 0 {
+                self.receive().await;
             }
-        }
+        };
+        // When nothing came the client is still there.
+        let _there = timeout(&*clock, span, listening).await;
         self.is_lost()
     }
 

@@ -7,6 +7,7 @@ use super::{End, Session, refusal};
 use crate::ftp::serve::Answer;
 use crate::ftp::serve::ascii::ToNet;
 use crate::receive::files::{Account, FileError, VirtualPath};
+use crate::receive::tls::Way;
 use crate::sys::File;
 
 impl Session {
@@ -33,7 +34,7 @@ impl Session {
             false => format!("here it comes ({} bytes)", size - offset),
         };
         let began = self.shared.sys.clock.mono();
-        let mut outgoing = match self.begin(&text).await? {
+        let mut outgoing = match self.begin(Way::Out, &text).await? {
             Ok(wire) => Outgoing::new(wire),
             Err(answer) => return Ok(answer),
         };

@@ -6,6 +6,7 @@ use super::{End, Session, refusal};
 use crate::ftp::serve::Answer;
 use crate::ftp::serve::listing::{self, Facts, Form, Item, ItemKind};
 use crate::receive::files::{Account, FileError, Listing, VirtualPath};
+use crate::receive::tls::Way;
 use crate::sys::{Kind, Meta};
 
 /// Where the entries come from.
@@ -29,7 +30,7 @@ impl Session {
             Ok(source) => source,
             Err(error) => return Ok(refusal(&error)),
         };
-        let mut outgoing = match self.begin("here comes the listing").await? {
+        let mut outgoing = match self.begin(Way::Out, "here comes the listing").await? {
             Ok(wire) => Outgoing::new(wire),
             Err(answer) => return Ok(answer),
         };

@@ -7,16 +7,18 @@
 //! dies closes both.
 
 use std::io;
+use std::time::Duration;
 
 use smol::io::AsyncWriteExt;
 
-use super::transfer::{BUFFER_BYTES, Ended, FAREWELL_LIMIT, cut_answer, fill};
+use super::transfer::{BUFFER_BYTES, Ended, FAREWELL_LIMIT, Inflow, cut_answer};
 use super::{End, Session, refusal};
 use crate::base::Mono;
 use crate::ftp::serve::ascii::FromNet;
 use crate::ftp::serve::{Answer, Store};
 use crate::receive::files::{Account, FileError, Incoming, Upload, VirtualPath};
 use crate::receive::journal::Record;
+use crate::receive::tls::Way;
 use crate::receive::wire::Wire;
 use crate::sys::timeout;
 
@@ -58,7 +60,7 @@ impl Session {
         };
         let began = self.shared.sys.clock.mono();
         let text = String::from_utf8_lossy(&text).into_owned();
-        let wire = match self.begin(&text).await? {
+        let wire = match self.begin(Way::In, &text).await? {
             Ok(wire) => wire,
             Err(answer) => {
                 self.drop_cut(incoming).await;
@@ -90,17 +92,18 @@ impl Session {
         &mut self,
         account: &Account,
         incoming: Incoming,
-        mut wire: Wire,
+        wire: Wire,
         ascii: bool,
         began: Mono,
     ) -> Result<Answer, End> {
         let path = incoming.path().clone();
-        let mut bytes = 0;
-        let (incoming, stopped) = self.take_in(&mut wire, incoming, ascii, &mut bytes).await;
+        let (mut inflow, mut bytes) = (Inflow::new(wire), 0);
+        let (incoming, stopped) = self.take_in(&mut inflow, incoming, ascii, &mut bytes).await;
         let mut lost = None;
         let answer = match (incoming, stopped) {
             (Some(incoming), None) => {
-                let _gone = timeout(&*self.shared.sys.clock, FAREWELL_LIMIT, wire.close()).await;
+                let _gone =
+                    timeout(&*self.shared.sys.clock, FAREWELL_LIMIT, inflow.wire.close()).await;
                 self.complete(account, incoming).await
             }
             (incoming, stopped) => {
@@ -120,7 +123,7 @@ impl Session {
                 }
             }
         };
-        drop(wire);
+        drop(inflow);
         self.note("stored", account, &path, bytes, began, &answer)
             .await;
         match lost {
@@ -133,7 +136,7 @@ impl Session {
     /// buffer is written the next one is filled.
     async fn take_in(
         &mut self,
-        wire: &mut Wire,
+        inflow: &mut Inflow,
         incoming: Incoming,
         ascii: bool,
         bytes: &mut u64,
@@ -142,7 +145,7 @@ impl Session {
         let mut text = ascii.then(FromNet::default);
         let mut incoming = incoming;
         let (mut filling, mut spare) = (vec![0; BUFFER_BYTES], Vec::with_capacity(BUFFER_BYTES));
-        let mut got = match self.next_part(wire, &mut filling).await {
+        let mut got = match self.next_part(inflow, &mut filling).await {
             Ok(got) => got,
             Err(ended) => return (Some(incoming), Some(ended.into())),
         };
@@ -165,7 +168,7 @@ impl Session {
             let next = async {
                 match last {
                     true => Ok(0),
-                    false => self.next_part(wire, &mut filling).await,
+                    false => self.next_part(inflow, &mut filling).await,
                 }
             };
             let ((back, buffer, written), next) = smol::future::zip(write, next).await;
@@ -181,22 +184,25 @@ impl Session {
         }
     }
 
-    /// The next bytes; 0 at the end that the client made.
-    async fn next_part(&mut self, wire: &mut Wire, buffer: &mut [u8]) -> Result<usize, Ended> {
-        match self.beside(fill(wire, buffer)).await? {
-            Ok(0) if self.control.is_lost_now().await => {
-                Err(Ended::Lost(io::ErrorKind::UnexpectedEof.into()))
-            }
-            Ok(count) => Ok(count),
-            // TLS ended without close_notify.
+    /// The next bytes; 0 at the end that the client made. TLS says so with
+    /// close_notify. TCP ends in the same way when the client's process does;
+    /// then its control connection ends, too.
+    async fn next_part(&mut self, inflow: &mut Inflow, buffer: &mut [u8]) -> Result<usize, Ended> {
+        let lost = match self.beside(inflow.fill(buffer)).await? {
+            Ok(0) if !inflow.wire.is_tls() => io::ErrorKind::UnexpectedEof.into(),
+            Ok(count) => return Ok(count),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                match self.shared.options.require_close_notify {
-                    true => Err(Ended::Broken(error)),
-                    false if self.control.is_lost_now().await => Err(Ended::Lost(error)),
-                    false => Ok(0),
+                log::debug!("{}: TLS ended without close_notify", self.peer);
+                if self.shared.options.require_close_notify {
+                    return Err(Ended::Broken(error));
                 }
+                error
             }
-            Err(error) => Err(Ended::Broken(error)),
+            Err(error) => return Err(Ended::Broken(error)),
+        };
+        match self.control.is_lost_within(DEATH_LIMIT).await {
+            true => Err(Ended::Lost(lost)),
+            false => Ok(0),
         }
     }
 
@@ -238,3 +244,7 @@ impl Session {
         self.shared.journal.add(&record).await;
     }
 }
+
+/// Between the ends of the two connections of a process that dies; each upload
+/// in clear text takes so long more.
+const DEATH_LIMIT: Duration = Duration::from_millis(2);

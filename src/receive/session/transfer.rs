@@ -12,6 +12,7 @@ use super::control::Aside;
 use super::{DATA_LIMIT, End, Session};
 use crate::ftp::command::Command;
 use crate::ftp::serve::Answer;
+use crate::receive::tls::Way;
 use crate::receive::wire::Wire;
 use crate::sys::timeout;
 
@@ -38,7 +39,11 @@ enum Beside<T> {
 impl Session {
     /// Says 150, and opens the data connection with TLS if it was agreed. The
     /// inner error is the final answer.
-    pub(super) async fn begin(&mut self, text: &str) -> Result<Result<Wire, Answer>, End> {
+    pub(super) async fn begin(
+        &mut self,
+        way: Way,
+        text: &str,
+    ) -> Result<Result<Wire, Answer>, End> {
         let Some(target) = self.data.take() else {
             return Ok(Err(Answer::new(
                 425,
@@ -51,7 +56,7 @@ impl Session {
         let opening = async {
             let tcp = target.open(&shared.sys, peer).await?;
             match &shared.tls {
-                Some(tls) if private => tls.data(tcp).await,
+                Some(tls) if private => tls.data(tcp, way).await,
                 _ => Ok(Wire::Plain(tcp)),
             }
         };
@@ -169,18 +174,40 @@ fn no_connection(why: &str) -> Answer {
     Answer::new(425, format!("no data connection: {why}"))
 }
 
-/// Reads until `buffer` is full or nothing more is there at once; 0 is the end.
-pub(super) async fn fill(wire: &mut Wire, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = wire.read(buffer).await?;
-    while filled > 0 && filled < buffer.len() {
-        let rest = buffer.get_mut(filled..).unwrap_or_default();
-        match smol::future::poll_once(wire.read(rest)).await {
-            // The end, or an error, comes again.
-            None | Some(Ok(0) | Err(_)) => break,
-            Some(Ok(count)) => filled += count,
-        }
+/// A data connection that we receive on.
+pub(super) struct Inflow {
+    pub(super) wire: Wire,
+    /// Came behind bytes that were handed out first. A socket tells its error
+    /// once; asked again, it would say that the data came to its end.
+    failed: Option<io::Error>,
+}
+
+impl Inflow {
+    pub(super) fn new(wire: Wire) -> Inflow {
+        Inflow { wire, failed: None }
     }
-    Ok(filled)
+
+    /// Reads until `buffer` is full or nothing more is there at once; 0 is the
+    /// end. Dropping it loses nothing but what `buffer` got.
+    pub(super) async fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let mut filled = self.wire.read(buffer).await?;
+        while filled > 0 && filled < buffer.len() {
+            let rest = buffer.get_mut(filled..).unwrap_or_default();
+            match smol::future::poll_once(self.wire.read(rest)).await {
+                // The end comes again.
+                None | Some(Ok(0)) => break,
+                Some(Ok(count)) => filled += count,
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(filled)
+    }
 }
 
 /// For the end of TLS on an upload's connection, which proves nothing any more.

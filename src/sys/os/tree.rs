@@ -185,7 +185,7 @@ impl Tree for OsTree {
         // By descriptor, because a change by name would follow a link.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let fd = self.resolve(path, flags, Mode::empty())?;
-        Ok(fchmod(fd, Mode::from_raw_mode(mode & 0o777))?)
+        Ok(fchmod(fd, Mode::from_raw_mode(mode & 0o1777))?)
     }
 
     fn sync_dir(&self, path: &[u8]) -> io::Result<()> {
