@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::tail::Tail;
 use crate::ftp::command::{Command, ParseError};
 use crate::ftp::serve::{Answer, Lines};
 use crate::receive::wire::Wire;
@@ -20,6 +21,8 @@ pub(in crate::receive) struct Control {
     out: Vec<u8>,
     /// The client sends no more, or the connection is broken.
     ended: bool,
+    /// What the client still sends of TLS that ended.
+    tail: Option<Tail>,
     limit: Duration,
 }
 
@@ -42,6 +45,7 @@ impl Control {
             lines: Lines::new(),
             out: Vec::new(),
             ended: false,
+            tail: None,
             limit,
         }
     }
@@ -154,7 +158,13 @@ impl Control {
         let room = self.lines.room().min(READ_BYTES);
         let read = self.wire.read(chunk.get_mut(..room).unwrap_or_default());
         match read.await {
-            Ok(count) if count > 0 => self.lines.push(chunk.get(..count).unwrap_or_default()),
+            Ok(count) if count > 0 => {
+                let mut bytes = chunk.get(..count).unwrap_or_default();
+                if let Some(tail) = &mut self.tail {
+                    bytes = tail.strip(bytes);
+                }
+                self.lines.push(bytes);
+            }
             Ok(_) => self.ended = true,
             Err(error) => {
                 log::debug!("control connection: {error}");
@@ -174,6 +184,11 @@ impl Control {
         let changed = timeout(&*self.sys.clock, self.limit, change(wire)).await;
         self.wire = changed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         Ok(())
+    }
+
+    /// TLS ended: what the client still says of it is no command.
+    pub(super) fn skip_tls(&mut self) {
+        self.tail = Some(Tail::default());
     }
 
     /// Says goodbye to TLS, and to the connection.

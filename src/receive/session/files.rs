@@ -62,7 +62,11 @@ impl Session {
             }
             Request::MakeDir(path) => {
                 let path = self.resolve(&path)?;
-                account.make_dir(&path).await?;
+                match account.make_dir(&path).await {
+                    // As clients expect it that make directories to be sure.
+                    Err(FileError::Exists) => return Ok(Answer::new(550, "it exists already")),
+                    made => made?,
+                }
                 Answer::new(257, [&quote(&path.to_bytes())[..], b" made"].concat())
             }
             other => {

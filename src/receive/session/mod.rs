@@ -13,6 +13,7 @@ mod login;
 mod ports;
 mod secure;
 mod store;
+mod tail;
 mod transfer;
 
 use std::io;

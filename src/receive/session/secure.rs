@@ -1,14 +1,12 @@
 //! TLS on the control connection: AUTH and CCC (RFC 4217).
 
 use std::io;
-use std::time::Duration;
 
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::io::AsyncWriteExt;
 
 use super::{End, Session};
 use crate::ftp::serve::Answer;
 use crate::receive::wire::Wire;
-use crate::sys::timeout;
 
 impl Session {
     /// AUTH TLS: the answer is the last thing in clear text, and nothing that
@@ -34,27 +32,21 @@ impl Session {
         Ok(())
     }
 
-    /// CCC: clear text again, behind the end of TLS on both sides.
+    /// CCC: clear text again, once both sides have said that TLS ends; some
+    /// clients leave their word out.
     pub(super) async fn end_tls(&mut self, answer: &Answer) -> Result<(), End> {
         self.control.answer_now(answer).await?;
-        let clock = self.shared.sys.clock.clone();
-        let clear = |wire| async move {
+        let clear = |wire| async {
             let Wire::Tls(mut tls) = wire else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
             tls.get_mut().1.send_close_notify();
             tls.flush().await?;
-            let ended = timeout(&*clock, END_LIMIT, tls.read(&mut [0])).await;
-            match ended {
-                Ok(Ok(0)) => Ok(Wire::Plain(tls.into_inner().0)),
-                _ => Err(io::ErrorKind::InvalidData.into()),
-            }
+            Ok(Wire::Plain(tls.into_inner().0))
         };
         self.control.change(clear).await?;
+        self.control.skip_tls();
         self.state.cleared();
         Ok(())
     }
 }
-
-/// For the client's end of TLS.
-const END_LIMIT: Duration = Duration::from_secs(10);
