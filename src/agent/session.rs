@@ -437,13 +437,15 @@ impl Agent {
         if !server.take_learned() {
             return;
         }
-        let (name, profile) = (server.options().name.clone(), server.profile().encode());
+        let (name, profile) = (server.options().name.clone(), server.profile());
+        let bytes = profile.encode();
         let kept = self
             .spool
-            .with(move |spool| spool.put_profile(&name, &profile))
+            .with(move |spool| spool.put_profile(&name, &bytes))
             .await;
-        if let Err(e) = kept {
-            log::warn!("spool: what was learned about a server is not kept: {e}");
+        match kept {
+            Ok(()) => server.kept(&profile),
+            Err(e) => log::warn!("spool: what was learned about a server is not kept: {e}"),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::remote::Remote;
 use super::section::{Places, Section};
 use super::types::{Archive, Watch};
 use crate::sys::Kind;
+use crate::watch::DEFAULT_EXCLUDE;
 
 /// Reads one `[[watch]]`; after a mistake the values mean nothing.
 pub(super) fn read(mut section: Section<'_>, env: &Env<'_>) -> Option<(Watch, Places)> {
@@ -26,7 +27,7 @@ pub(super) fn read(mut section: Section<'_>, env: &Env<'_>) -> Option<(Watch, Pl
         dir,
         server: s.get("server").unwrap_or_default(),
         include: globs(s, "include", &["**"]),
-        exclude: globs(s, "exclude", &EXCLUDE),
+        exclude: globs(s, "exclude", &DEFAULT_EXCLUDE),
         recursive: s.get("recursive").unwrap_or(true),
         ready,
         quiet: s.get("quiet").unwrap_or(QUIET),
@@ -184,14 +185,3 @@ fn archive(section: &mut Section<'_>) -> (After, Option<Archive>) {
 const QUIET: Duration = Duration::from_secs(2);
 const MARKER: &str = "{name}.done";
 const REMOTE: &str = "/{device}/{watch}/{year}/{month}/{day}/{path}";
-
-/// Hidden files and what programs call files they are still writing.
-const EXCLUDE: [&str; 7] = [
-    "**/.*",
-    "**/*.tmp",
-    "**/*.temp",
-    "**/*.part",
-    "**/*.partial",
-    "**/*.swp",
-    "**/*~",
-];

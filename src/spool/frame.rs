@@ -170,6 +170,9 @@ impl<'a> Scan<'a> {
 
     fn fill(&mut self, offset: u64, count: usize) -> io::Result<()> {
         self.base = offset;
+        // Most logs are short, and making room costs by the byte.
+        let there = self.file.meta()?.size.saturating_sub(offset);
+        let count = usize::try_from(there).map_or(count, |there| count.min(there));
         self.buffer.resize(count, 0);
         let mut have = 0;
         while let Some(rest) = self.buffer.get_mut(have..).filter(|rest| !rest.is_empty()) {

@@ -2,7 +2,7 @@
 //! blobs. Only a compact index of a segment is ever in memory, and only while
 //! it is in use; the entries are read from the disk one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,8 @@ pub(super) struct Index {
     pub(super) notes: BTreeMap<u16, u32>,
     /// Where the record of a recovered blob stands in the change log.
     pub(super) recovered: BTreeMap<u16, u32>,
+    /// Entries whose blob cannot be what was taken.
+    pub(super) harmed: BTreeSet<u16>,
     /// Entries that left and whose mark the change log owes, at most.
     pub(super) unmarked: usize,
 }
@@ -184,6 +186,7 @@ impl Segment {
             slots: Vec::new(),
             notes: BTreeMap::new(),
             recovered: BTreeMap::new(),
+            harmed: BTreeSet::new(),
             unmarked: 0,
         }));
         Ok(segment)
@@ -241,9 +244,14 @@ impl Segment {
         for at in 0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX) {
             let counts = !matches!(index.state(at), State::Absent | State::Void);
             if counts && !index.recovered.contains_key(&at) {
-                let add = index.add_of(at)?;
+                let size = match index.add_of(at) {
+                    Ok(add) => add.size,
+                    // Its record was damaged after it had left.
+                    Err(_) if index.state(at) == State::Gone => 0,
+                    Err(error) => return Err(error.into()),
+                };
                 seal.entries += 1;
-                seal.bytes = seal.bytes.saturating_add(add.size);
+                seal.bytes = seal.bytes.saturating_add(size);
             }
         }
         let mut bytes = Vec::new();

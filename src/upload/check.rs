@@ -292,20 +292,13 @@ impl Session {
         if reply.is_transient() {
             return Err(Failure::refused(Step::Look, &entry.subject(), &reply));
         }
-        // A server that still wrote for a session that had died may have given it
-        // a later time than the one that was set; an earlier version has an older.
         let theirs = parse_mdtm(&reply).map(FtpTime::unix_secs);
-        let ours = entry.job.mtime;
-        Ok(
-            if theirs
-                .zip(ours)
-                .is_some_and(|(theirs, ours)| theirs >= ours)
-            {
-                Evidence::Ours(Proof::Size)
-            } else {
-                Evidence::Other
-            },
-        )
+        let now = self.sys.clock.wall().secs();
+        let times = theirs.zip(entry.job.mtime);
+        Ok(match times {
+            Some((theirs, ours)) if time_is_ours(theirs, ours, now) => Evidence::Ours(Proof::Size),
+            _ => Evidence::Other,
+        })
     }
 
     /// The command that gives the server's file the time of ours.
@@ -354,9 +347,41 @@ impl Session {
     }
 }
 
+/// Whether a file of time `theirs` can be the one whose time was set to `ours`;
+/// all in seconds since 1970. A server that still wrote for a session that had
+/// died gives it the time of that moment, after the time was set. Any later time
+/// proves nothing: the clock may have been set back between two versions.
+fn time_is_ours(theirs: i64, ours: i64, now: i64) -> bool {
+    theirs == ours || theirs > ours && theirs.abs_diff(now) <= LATE_WRITE_S
+}
+
 /// Whether a refusal is about the command and not about the file.
 pub(super) fn is_not_implemented(reply: &Reply) -> bool {
     matches!(reply.code(), 500 | 502)
 }
 
 const HASH_CHUNK_LEN: usize = 64 << 10;
+
+/// So long ago a server may have written for a session that had died.
+const LATE_WRITE_S: u64 = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_time_proves_a_publish_only_when_the_server_wrote_just_now() {
+        const NOW: i64 = 1_790_000_000;
+        for (theirs, ours, expected) in [
+            (NOW - 900, NOW - 900, true),
+            (NOW - 5, NOW - 900, true),
+            (NOW + 5, NOW - 900, true),
+            // An earlier version, taken while the clock was wrong.
+            (NOW + 300_000_000, NOW - 900, false),
+            (NOW - 500, NOW - 900, false),
+            (NOW - 901, NOW - 900, false),
+        ] {
+            assert_eq!(time_is_ours(theirs, ours, NOW), expected, "{theirs}");
+        }
+    }
+}

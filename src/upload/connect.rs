@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::dialogue::Dialogue;
 use super::failure::{Class, Failure, Step};
 use super::options::{ServerOptions, TlsMode};
-use super::profile::Profile;
+use super::profile::{Profile, Resuming};
 use super::tls::{Connector, Tcp, TlsSetup};
 use super::wire::Wire;
 use crate::ftp::command::{Command, Protection, TransferType};
@@ -26,12 +26,14 @@ pub struct Server {
     pub(super) tls: Option<TlsSetup>,
     pub(super) profile: RefCell<Profile>,
     learned: Cell<bool>,
+    /// How uploads go on, as far as the next process will know.
+    kept: Cell<Resuming>,
 }
 
 impl Server {
     /// Reads certificates and keys. `floor` is a time that is known to have
     /// passed (see the module description of certificates and clocks);
-    /// `profile` is what was learned before.
+    /// `profile` is what was learned before, and stored.
     ///
     /// # Errors
     /// [`Class::Tls`] when a certificate, key or host name cannot be used.
@@ -47,12 +49,12 @@ impl Server {
                 Some(TlsSetup::load(sys, &options, floor).await?)
             }
         };
-        let profile = RefCell::new(profile);
         Ok(Rc::new(Server {
             options,
             tls,
-            profile,
             learned: Cell::new(false),
+            kept: Cell::new(profile.resuming),
+            profile: RefCell::new(profile),
         }))
     }
 
@@ -66,6 +68,18 @@ impl Server {
     /// worth storing.
     pub fn take_learned(&self) -> bool {
         self.learned.replace(false)
+    }
+
+    /// Takes note that a profile is on stable storage, so that the next process
+    /// will begin with it.
+    pub fn kept(&self, profile: &Profile) {
+        self.kept.set(profile.resuming);
+    }
+
+    /// Whether the next process will know that files may have been appended to
+    /// here. It trusts none of the temporary files that it finds then.
+    pub(super) fn is_appending_kept(&self) -> bool {
+        self.kept.get() == Resuming::Appe
     }
 
     /// The options it was made with.

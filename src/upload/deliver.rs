@@ -268,6 +268,9 @@ impl Session {
         match self.server.profile.borrow().resuming {
             // It may replace the file by what is appended, and say 226.
             Resuming::Appe if self.link.kind.append_may_replace() => Resuming::Never,
+            // So may any other. A process that knew of no APPE would take the tail
+            // that it left for a beginning, and go on behind it.
+            Resuming::Appe if !self.server.is_appending_kept() => Resuming::Never,
             learned => learned,
         }
     }

@@ -7,7 +7,8 @@
 //! Call order: [`Server::prepare`] once for each destination,
 //! [`Session::open`], [`Session::run`] as often as there is work, and
 //! [`Session::quit`]. What was learned about a server is its [`Profile`];
-//! store it when [`Server::take_learned`] says so.
+//! store it when [`Server::take_learned`] says so, and say so with
+//! [`Server::kept`]: only then is a file ever appended to.
 //!
 //! What it promises:
 //! * A file is renamed to its final name only after the check of its temporary

@@ -62,7 +62,9 @@ pub enum Resuming {
     /// `REST` and `STOR` (RFC 3659).
     #[default]
     Rest,
-    /// `REST` is refused, `APPE` works.
+    /// `REST` is refused. `APPE` may go on, or replace the file: it is used only
+    /// for files that the same process began, and only once this is stored, so
+    /// that no other process trusts what it left.
     Appe,
     /// Neither: every try starts anew.
     Never,

@@ -136,3 +136,57 @@ proptest! {
         }
     }
 }
+
+/// Zeros the end of the only segment's log, as worn flash may leave it.
+fn lose_the_last_record(fs: &MemoryFs) {
+    let path = Path::new(TARGETS[0]);
+    let mut log = fs.content(path).unwrap();
+    let end = log.len();
+    log[end - 8..].fill(0);
+    fs.unlink(path).unwrap();
+    fs.put(TARGETS[0], &log);
+}
+
+#[test]
+fn a_new_entry_never_has_the_name_of_one_that_left() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let taken = spool.take("cam", &[ready(&fs, "old", How::Move)]);
+    let old = *taken[0].as_ref().unwrap();
+    let settlement = delivered(&mut spool, old);
+    // Of this one only the receipt is durable, not the mark in its segment.
+    fs.set_room(0);
+    spool.settle(&[settlement]).unwrap();
+    drop(spool);
+    lose_the_last_record(&fs);
+    fs.set_room(1 << 40);
+    let mut spool = open(&sys).unwrap();
+    let taken = spool.take("cam", &[ready(&fs, "new", How::Move)]);
+    assert_ne!(*taken[0].as_ref().unwrap(), old);
+    for start in 0..2 {
+        drop(spool);
+        spool = open(&sys).unwrap();
+        assert_eq!(waiting(&mut spool).len(), 1, "start {start}");
+    }
+}
+
+#[test]
+fn a_segment_ends_though_the_record_of_one_that_left_is_lost() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let taken = spool.take("cam", &[ready(&fs, "old", How::Move)]);
+    let settlement = delivered(&mut spool, *taken[0].as_ref().unwrap());
+    spool.settle(&[settlement]).unwrap();
+    drop(spool);
+    lose_the_last_record(&fs);
+    let mut spool = open(&sys).unwrap();
+    let count = usize::from(super::super::segment::ENTRIES_MAX) + 1;
+    let takings: Vec<Taking> = (0..count)
+        .map(|n| ready(&fs, &format!("f{n}"), How::Move))
+        .collect();
+    let taken = spool.take("cam", &takings);
+    assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), count);
+    drop(spool);
+    let spool = open(&sys).unwrap();
+    assert_eq!(spool.stats().waiting.files, count as u64);
+}

@@ -1,6 +1,6 @@
 //! What is there of a file already, and how the rest comes to it.
 
-use super::super::Resuming;
+use super::super::{Profile, Resuming};
 use super::host::{Does, Rule};
 use super::world::{Outcomes, World, job, tried};
 use super::{always_says, count, place, rule};
@@ -20,6 +20,13 @@ fn cut_after_4() -> Rule {
     rule("STOR", 1, Does::Cut(4, "426 lost"))
 }
 
+/// A world in which REST is known to be refused.
+fn without_rest() -> World {
+    let mut world = World::new();
+    world.profile.resuming = Resuming::Appe;
+    world
+}
+
 fn assert_delivered(world: &World, outcomes: &Outcomes, content: &[u8]) {
     outcomes.only().as_ref().unwrap();
     let host = world.host();
@@ -37,11 +44,42 @@ fn only_the_rest_is_sent() {
 
 #[test]
 fn a_server_that_refuses_rest_is_appended_to() {
-    let world = World::new();
-    world.host().rules = vec![cut_after_4(), always_says("REST", "502 no")];
+    let world = without_rest();
+    world.host().rules = vec![cut_after_4()];
     let outcomes = world.deliver(World::options(), vec![job(1, "/a", b"0123456789")]);
     assert_delivered(&world, &outcomes, b"0123456789");
     assert_eq!(count(&world.host().log, "APPE"), 1);
+}
+
+#[test]
+fn nothing_is_appended_before_the_next_life_would_know() {
+    let world = World::new();
+    world.host().rules = vec![cut_after_4(), always_says("REST", "502 no")];
+    world.run(World::options(), async |session, server| {
+        for appended in 0..2 {
+            let mut outcomes = Outcomes::of(vec![job(1, "/a", b"0123456789")]);
+            session.run(&mut outcomes).await.unwrap();
+            assert_delivered(&world, &outcomes, b"0123456789");
+            assert_eq!(count(&world.host().log, "APPE"), appended);
+            assert_eq!(server.profile().resuming, Resuming::Appe);
+            server.kept(&server.profile());
+            world.host().files.clear();
+            world.host().rules = vec![cut_after_4()];
+        }
+    });
+}
+
+#[test]
+fn what_may_be_an_appended_tail_is_no_beginning_for_the_next_life() {
+    for resuming in [Resuming::Appe, Resuming::Never] {
+        let mut world = with_part(b"89");
+        world.profile = Profile {
+            resuming,
+            ..Profile::default()
+        };
+        let outcomes = world.deliver(World::options(), vec![tried(1, "/a", b"0123456789")]);
+        assert_delivered(&world, &outcomes, b"0123456789");
+    }
 }
 
 #[test]
@@ -66,12 +104,8 @@ fn nothing_comes_between_a_rest_and_its_stor() {
 
 #[test]
 fn a_server_that_refuses_both_gets_it_anew() {
-    let world = World::new();
-    world.host().rules = vec![
-        cut_after_4(),
-        always_says("REST", "502 no"),
-        always_says("APPE", "502 no"),
-    ];
+    let world = without_rest();
+    world.host().rules = vec![cut_after_4(), always_says("APPE", "502 no")];
     let learned = world.run(World::options(), async |session, server| {
         let mut outcomes = Outcomes::of(vec![job(1, "/a", b"0123456789")]);
         session.run(&mut outcomes).await.unwrap();
@@ -83,9 +117,9 @@ fn a_server_that_refuses_both_gets_it_anew() {
 
 #[test]
 fn an_append_that_replaced_the_file_is_found_out_and_made_good() {
-    let world = World::new();
+    let world = without_rest();
     world.host().append_replaces = true;
-    world.host().rules = vec![cut_after_4(), always_says("REST", "502 no")];
+    world.host().rules = vec![cut_after_4()];
     let learned = world.run(World::options(), async |session, server| {
         let mut outcomes = Outcomes::of(vec![job(1, "/a", b"0123456789")]);
         session.run(&mut outcomes).await.unwrap();

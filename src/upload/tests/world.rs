@@ -20,7 +20,9 @@ use crate::sys::os::{OsFs, OsRng};
 use crate::sys::{
     Clock, File, Kind, Listener, LocalFuture, Meta, Mono, Net, Pool, Stream, Sys, Wall,
 };
-use crate::upload::{Delivered, Failure, Feed, Job, Server, ServerOptions, Session, TlsMode};
+use crate::upload::{
+    Delivered, Failure, Feed, Job, Profile, Server, ServerOptions, Session, TlsMode,
+};
 
 /// The server's only address.
 pub(super) const ADDRESS: &str = "192.0.2.1:21";
@@ -29,6 +31,8 @@ pub(super) const ADDRESS: &str = "192.0.2.1:21";
 pub(super) struct World {
     pub(super) host: Arc<Mutex<Host>>,
     pub(super) connects: Arc<Mutex<Vec<SocketAddr>>>,
+    /// What an earlier life learned.
+    pub(super) profile: Profile,
     clock: Arc<JumpingClock>,
 }
 
@@ -43,6 +47,7 @@ impl World {
         World {
             host: Arc::new(Mutex::new(host)),
             connects: Arc::default(),
+            profile: Profile::default(),
             clock: Arc::default(),
         }
     }
@@ -81,8 +86,7 @@ impl World {
             pool: Pool::inline(),
         };
         self.drive(async {
-            let profile = crate::upload::Profile::default();
-            let server = Server::prepare(&sys, options, profile, Wall(0));
+            let server = Server::prepare(&sys, options, self.profile.clone(), Wall(0));
             let server = server.await.unwrap();
             let mut session = Session::open(&sys, &server).await.unwrap();
             work(&mut session, &server).await

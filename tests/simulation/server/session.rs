@@ -299,6 +299,8 @@ impl Session {
             (self.passive, self.active) = (None, None);
             return self.reply("452 Insufficient storage").await;
         }
+        // Before anything is said: a late reply makes no late STOR.
+        let begin = self.open(&path, offset, append && manners.appends);
         if manners.early_150 {
             self.reply("150 Go on").await?;
         }
@@ -308,7 +310,6 @@ impl Session {
         if !manners.early_150 {
             self.reply("150 Go on").await?;
         }
-        let begin = self.open(&path, offset, append && manners.appends);
         let outcome = self.receive(data, &path, begin).await;
         match outcome {
             Received::All => self.reply("226 Stored").await,
