@@ -131,7 +131,7 @@ async fn serve(
     told.send(receiver.addresses()[0].0).unwrap();
     let stopping = async {
         let _ = stopped.recv().await;
-        receiver.stop(Duration::from_secs(3));
+        receiver.stop(LONG);
         std::future::pending::<()>().await;
     };
     smol::future::or(receiver.run(), stopping).await;
@@ -316,7 +316,11 @@ fn a_received_file_is_told_to_a_program_and_to_the_journal() {
     wait_until("the program ran", || {
         fs::read_to_string(&said).is_ok_and(|text| text == expected)
     });
-    assert!(client.say("NOOP").starts_with("200 "));
+    wait_until("the journal is written", || {
+        served
+            .read("state/received.jsonl")
+            .is_some_and(|text| text.ends_with(b"\n"))
+    });
     let journal = String::from_utf8(served.read("state/received.jsonl").unwrap()).unwrap();
     let line: serde_json::Value = serde_json::from_str(journal.trim_end()).unwrap();
     assert_eq!(line["path"], "/a $(b)");

@@ -18,11 +18,11 @@ impl Target {
     /// A port to wait on, at the address that the client connected to.
     pub(super) fn listen(
         sys: &Sys,
-        local: IpAddr,
+        local: SocketAddr,
         ports: Option<(u16, u16)>,
     ) -> io::Result<(Target, u16)> {
         let listener = match ports {
-            None => sys.net.listen(SocketAddr::new(local, 0))?,
+            None => sys.net.listen(with_port(local, 0))?,
             Some(range) => listen_in(sys, local, range)?,
         };
         let port = listener.local_addr()?.port();
@@ -47,15 +47,21 @@ impl Target {
 
 /// The first free port of the range, beginning anywhere in it, so that nobody
 /// can tell which one is next.
-fn listen_in(sys: &Sys, local: IpAddr, range: (u16, u16)) -> io::Result<Box<dyn Listener>> {
+fn listen_in(sys: &Sys, local: SocketAddr, range: (u16, u16)) -> io::Result<Box<dyn Listener>> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for port in ports(&*sys.rng, range) {
-        match sys.net.listen(SocketAddr::new(local, port)) {
+        match sys.net.listen(with_port(local, port)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// The address with another port; a link-local one keeps its scope.
+pub(super) fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 fn ports(rng: &dyn Rng, (first, last): (u16, u16)) -> impl Iterator<Item = u16> {

@@ -4,8 +4,9 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use smol::channel::{Receiver, Sender, bounded};
 
 use crate::ftp::text::printable;
 use crate::sys::{Create, Fs, Sys, Wall};
@@ -25,26 +26,27 @@ pub(super) struct Record<'a> {
     pub(super) reply: (u16, &'a str),
 }
 
-/// Where the records go.
+/// Where the records go. They are written behind the transfers' backs, so that
+/// no client waits for them.
 pub(super) struct Journal {
     sys: Sys,
-    file: Option<Arc<Mutex<PathBuf>>>,
+    file: Option<PathBuf>,
+    queue: (Sender<String>, Receiver<String>),
 }
 
 impl Journal {
     /// `dir` holds `received.jsonl` and, before it, `received.1.jsonl`; without
     /// one there are log lines alone.
     pub(super) fn new(sys: &Sys, dir: Option<&Path>) -> Journal {
-        let file = dir.map(|dir| Arc::new(Mutex::new(dir.join("received.jsonl"))));
         Journal {
             sys: sys.clone(),
-            file,
+            file: dir.map(|dir| dir.join("received.jsonl")),
+            queue: bounded(QUEUE_MAX),
         }
     }
 
-    /// Writes one. What cannot be written is said and forgotten: the journal is
-    /// for people, and no promise depends on it.
-    pub(super) async fn add(&self, record: &Record<'_>) {
+    /// Logs one, and has it written soon.
+    pub(super) fn add(&self, record: &Record<'_>) {
         let (user, path) = (record.user, printable(record.path, PATH_CHARS_MAX));
         let (code, words) = record.reply;
         let line = format!(
@@ -59,15 +61,45 @@ impl Journal {
             _ => log::Level::Warn,
         };
         log::log!(level, "{line}");
+        let queued = self.file.is_none()
+            || self
+                .queue
+                .0
+                .try_send(record.json(self.sys.clock.wall()))
+                .is_ok();
+        if !queued {
+            log::warn!("the receiver's journal leaves this out: {QUEUE_MAX} records wait");
+        }
+    }
+
+    /// Writes what comes; never ends.
+    pub(super) async fn work(&self) {
+        while let Ok(first) = self.queue.1.recv().await {
+            self.write(first).await;
+        }
+    }
+
+    /// Writes what still waits.
+    pub(super) async fn finish(&self) {
+        if let Ok(first) = self.queue.1.try_recv() {
+            self.write(first).await;
+        }
+    }
+
+    /// Writes one and those that wait behind it. What cannot be written is said
+    /// and forgotten: the journal is for people, and no promise depends on it.
+    async fn write(&self, first: String) {
+        let mut lines = first;
+        while lines.len() < BATCH_BYTES_MAX
+            && let Ok(line) = self.queue.1.try_recv()
+        {
+            lines.push_str(&line);
+        }
         let Some(file) = self.file.clone() else {
             return;
         };
-        let json = record.json(self.sys.clock.wall());
         let fs = self.sys.fs.clone();
-        let append = move || {
-            let path = file.lock().unwrap_or_else(PoisonError::into_inner);
-            append(&*fs, &path, json.as_bytes())
-        };
+        let append = move || append(&*fs, &file, lines.as_bytes());
         if let Err(error) = self.sys.pool.run(append).await {
             log::warn!("the receiver's journal: {error}");
         }
@@ -105,6 +137,10 @@ fn append(fs: &dyn Fs, path: &Path, line: &[u8]) -> io::Result<()> {
 
 /// Of each of the two files.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Records that wait to be written, at most.
+const QUEUE_MAX: usize = 1024;
+/// Of records that are written at once, about.
+const BATCH_BYTES_MAX: usize = 64 << 10;
 /// Of a path that is logged.
 const PATH_CHARS_MAX: usize = 300;
 

@@ -39,8 +39,8 @@ pub struct ReceiveOptions {
     /// A data connection without bytes ends after so long.
     pub stall_timeout: Duration,
     /// An upload over TLS that ends without close_notify is cut. Many clients
-    /// leave it out (see the session's description), so that the end of TCP
-    /// counts as the end of the file unless this is set.
+    /// leave it out, so that the end of TCP counts as the end of the file unless
+    /// this is set.
     pub require_close_notify: bool,
     /// What wrong passwords lead to.
     pub lockout: Lockout,

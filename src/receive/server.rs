@@ -63,8 +63,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Tells everyone of a file.
+    /// Tells everyone of a file, unless it is to be renamed first.
     pub(super) fn received(&self, received: &Received) {
+        if received.waits() {
+            return;
+        }
         self.observer.received(received);
         self.hook.add(received);
     }
@@ -187,9 +190,14 @@ impl Receiver {
                 .spawn(async move { shared.hook.work().await })
                 .detach();
         }
+        let shared = self.shared.clone();
+        executor
+            .spawn(async move { shared.journal.work().await })
+            .detach();
         let serving = async {
             self.shared.stop.wait().await;
             smol::future::or(self.until_all_are_gone(), self.until_the_deadline()).await;
+            self.shared.journal.finish().await;
         };
         executor.run(serving).await;
     }
@@ -243,9 +251,8 @@ async fn accept(executor: Executor, shared: Rc<Shared>, listening: Rc<Listening>
     let accepting = async {
         loop {
             match listening.listener.accept().await {
-                Ok((tcp, peer)) => {
-                    let peer = peer.ip().to_canonical();
-                    admit(&executor, &shared, tcp, peer, listening.implicit).await;
+                Ok((tcp, remote)) => {
+                    admit(&executor, &shared, tcp, remote, listening.implicit).await;
                 }
                 Err(error) => {
                     // A client that is gone already, or no descriptor is free.
@@ -259,7 +266,14 @@ async fn accept(executor: Executor, shared: Rc<Shared>, listening: Rc<Listening>
     smol::future::or(accepting, stop.wait()).await;
 }
 
-async fn admit(executor: &Executor, shared: &Rc<Shared>, tcp: Tcp, peer: IpAddr, implicit: bool) {
+async fn admit(
+    executor: &Executor,
+    shared: &Rc<Shared>,
+    tcp: Tcp,
+    remote: SocketAddr,
+    implicit: bool,
+) {
+    let peer = remote.ip().to_canonical();
     let now = shared.sys.clock.mono();
     let admitted = shared.limits.borrow_mut().admit(peer, now);
     if let Err(refusal) = admitted {
@@ -279,7 +293,7 @@ async fn admit(executor: &Executor, shared: &Rc<Shared>, tcp: Tcp, peer: IpAddr,
             peer,
         };
         if let Some((local, control)) = connect(&shared, tcp, peer, implicit).await {
-            Session::new(&shared, peer, local, control).run().await;
+            Session::new(&shared, remote, local, control).run().await;
         }
     };
     executor.spawn(serving).detach();

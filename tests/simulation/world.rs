@@ -206,7 +206,9 @@ impl World {
                 max: Duration::from_secs(900),
             },
             file_attempts: 10,
+            receive: None,
             memory,
+            receive: None,
             hints: Rc::new(self.kernel.clone()),
         }
     }

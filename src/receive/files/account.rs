@@ -119,7 +119,7 @@ impl Account {
         }
         let on_disk = place.on_disk(&below);
         place.finish(&self.pool, file, below, turn).await?;
-        let received = self.received(path, None, Some(on_disk), size);
+        let received = self.received(path, place.lane.as_ref(), Some(on_disk), size);
         Ok(Received { from, ..received })
     }
 

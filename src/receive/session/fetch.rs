@@ -53,8 +53,7 @@ impl Session {
             Err(Unsent::File(error)) => refusal(error),
             Err(Unsent::Data(ended)) => cut_answer(ended),
         };
-        self.note("retrieved", &account, &path, bytes, began, &answer)
-            .await;
+        self.note("retrieved", &account, &path, bytes, began, &answer);
         match ended {
             Ok(Ended::Lost(error)) | Err(Unsent::Data(Ended::Lost(error))) => Err(End::Gone(error)),
             _ => Ok(answer),

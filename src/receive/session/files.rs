@@ -112,7 +112,7 @@ impl Session {
                 span: self.shared.sys.clock.mono().since(now),
                 reply: (250, "renamed"),
             };
-            self.shared.journal.add(&record).await;
+            self.shared.journal.add(&record);
         }
         Ok(Answer::new(250, "renamed"))
     }

@@ -28,7 +28,10 @@ impl Session {
         };
         let mut source = match opened {
             Ok(source) => source,
-            Err(error) => return Ok(refusal(&error)),
+            Err(error) => {
+                self.data = None;
+                return Ok(refusal(&error));
+            }
         };
         let mut outgoing = match self.begin(Way::Out, "here comes the listing").await? {
             Ok(wire) => Outgoing::new(wire),

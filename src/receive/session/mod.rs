@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::data::Target;
+use super::data::{Target, with_port};
 use super::files::{Account, FileError, VirtualPath};
 use super::options::TlsUse;
 use super::server::Shared;
@@ -36,6 +36,8 @@ pub(super) use control::Control;
 pub(super) struct Session {
     shared: Rc<Shared>,
     peer: IpAddr,
+    /// The peer as the system has it, with its scope.
+    remote: SocketAddr,
     local: SocketAddr,
     control: Control,
     state: State,
@@ -63,10 +65,11 @@ impl Session {
     /// A client that has just connected.
     pub(super) fn new(
         shared: &Rc<Shared>,
-        peer: IpAddr,
+        remote: SocketAddr,
         local: SocketAddr,
         control: Control,
     ) -> Session {
+        let peer = remote.ip().to_canonical();
         let terms = Terms {
             peer,
             secrecy: match shared.options.tls {
@@ -79,6 +82,7 @@ impl Session {
         Session {
             shared: shared.clone(),
             peer,
+            remote,
             local,
             control,
             state: State::new(terms),
@@ -165,7 +169,7 @@ impl Session {
             Request::Abort => Ok(self.abort()),
             Request::Listen(how) => Ok(self.listen(how)),
             Request::Connect(to) => {
-                self.data = Some(Target::Active(to));
+                self.data = Some(Target::Active(with_port(self.remote, to.port())));
                 Ok(Answer::new(
                     200,
                     "there, when there is something to transfer",

@@ -16,7 +16,7 @@ impl Session {
             shared.options.passive_ports,
             shared.options.external_address,
         );
-        let (target, port) = match Target::listen(&shared.sys, self.local.ip(), ports) {
+        let (target, port) = match Target::listen(&shared.sys, self.local, ports) {
             Ok(listening) => listening,
             Err(error) => {
                 log::warn!("{}: no port for a data connection: {error}", self.peer);

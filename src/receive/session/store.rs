@@ -5,6 +5,11 @@
 //! cut when the data connection breaks, when the client says ABOR, and when its
 //! control connection is gone by the time the data ends, because a client that
 //! dies closes both.
+//!
+//! Over TLS an end without close_notify may be an attacker's, who cuts a file
+//! short. curl, lftp, rclone, ftplib and our own client send it; some devices
+//! and frameworks never do, and would never get a file through: so that end
+//! counts, unless `require_close_notify` is set.
 
 use std::io;
 use std::time::Duration;
@@ -124,8 +129,7 @@ impl Session {
             }
         };
         drop(inflow);
-        self.note("stored", account, &path, bytes, began, &answer)
-            .await;
+        self.note("stored", account, &path, bytes, began, &answer);
         match lost {
             Some(error) => Err(End::Gone(error)),
             None => Ok(answer),
@@ -222,8 +226,8 @@ impl Session {
     }
 
     /// Into the journal.
-    pub(super) async fn note(
-        &mut self,
+    pub(super) fn note(
+        &self,
         what: &'static str,
         account: &Account,
         path: &VirtualPath,
@@ -241,7 +245,7 @@ impl Session {
             span: self.shared.sys.clock.mono().since(began),
             reply: (answer.code(), text.get(4..).unwrap_or_default()),
         };
-        self.shared.journal.add(&record).await;
+        self.shared.journal.add(&record);
     }
 }
 

@@ -212,5 +212,5 @@ impl Inflow {
 
 /// For the end of TLS on an upload's connection, which proves nothing any more.
 pub(super) const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
-/// Of file contents, on their way.
-pub(super) const BUFFER_BYTES: usize = 128 << 10;
+/// Of file contents, on their way; an upload has two of these.
+pub(super) const BUFFER_BYTES: usize = 64 << 10;
