@@ -33,6 +33,8 @@ pub struct Incoming {
     pub(super) path: VirtualPath,
     /// Below its folder.
     pub(super) below: Vec<u8>,
+    /// Where it began: what was there before is kept.
+    pub(super) from: u64,
     /// Bytes so far; the file is not longer.
     pub(super) size: u64,
     /// What waited in the lane when it began.
@@ -116,6 +118,9 @@ pub struct Received {
     pub file: Option<PathBuf>,
     /// Its size in bytes.
     pub size: u64,
+    /// Where the upload that completed it began, in bytes; 0 unless it went on
+    /// with what was there (REST, APPE).
+    pub from: u64,
 }
 
 impl Received {

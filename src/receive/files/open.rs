@@ -80,6 +80,7 @@ impl Files {
             file,
             path,
             below: spot.path,
+            from: size,
             size,
             waiting,
             granted: 0,
