@@ -6,10 +6,14 @@ mod bar;
 mod check;
 pub mod check_offline;
 mod context;
+#[cfg(feature = "demo")]
+mod demo;
 mod exit;
 mod history;
 pub mod init;
+mod install;
 mod logging;
+mod notify;
 #[cfg(feature = "receive")]
 mod passwd;
 mod queue;
@@ -23,7 +27,7 @@ mod text;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::config::{self, Config, Env};
@@ -49,6 +53,12 @@ impl Default for Outcome {
             code: Exit::Done,
         }
     }
+}
+
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the arguments, runs the command, and says how it ended. Usage mistakes
@@ -78,7 +88,11 @@ pub fn main() -> Exit {
             Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
             None => receive::run(&sys, &args),
         },
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&sys, &args, cli.verbose),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
+        Command::Install(args) => show(&install::install(&sys, &args)),
+        Command::Uninstall(args) => show(&install::uninstall(&sys, &args)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),
         Command::Check(_) => print(|out| check::run(&sys, file, out)),
         Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
@@ -96,9 +110,14 @@ fn log_level(command: &Command) -> LevelFilter {
         Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
         Command::Check(_)
         | Command::Init(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
         | Command::Status(_)
         | Command::Queue(_)
         | Command::History(_) => LevelFilter::Warn,
+        // It tells the story itself, and breaks the link itself.
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => LevelFilter::Error,
     }
 }
 
