@@ -3,28 +3,22 @@
 //! * durable intake, files a second, against a loop that writes, flushes,
 //!   renames and flushes the directory for each file;
 //! * bytes written per taken file, by this process and, where a filesystem of
-//!   its own can be mounted, on the device;
-//! * start and memory with a long queue: of the spool, and of the whole agent
-//!   until it connects to its server.
+//!   its own can be mounted, on the device.
 //!
 //! `cargo bench --bench spool [-- DIR]`; DIR is where the disk is, the temporary
 //! directory by default. Root and mkfs.ext4 are needed for the bytes on the
-//! device only. The queue of a million files is made on the real disk, with
-//! flushes left out, and takes some minutes.
+//! device only. What a long queue costs is measured by `backlog`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::any::Any;
 use std::fs;
-use std::io::{self, Write};
-use std::net::TcpListener;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use edgespool::spool::{How, Options, Order, Spool, Taking};
-use edgespool::sys::{Create, DirEntry, File, Fs, Meta, Space, Sys, Writers};
+use edgespool::spool::{How, Options, Spool, Taking};
+use edgespool::sys::Sys;
 
 /// Files that the watching offers at a time.
 const BATCH: usize = edgespool::watch::BATCH_MAX;
@@ -34,22 +28,14 @@ const SIZE: usize = 1000;
 const FILES: usize = 2048;
 const FILES_NAIVE: usize = 256;
 const ROUNDS: usize = 3;
-/// Queues to start with.
-const QUEUES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, dir] = &args[..]
-        && command == "--start"
-    {
-        return start(Path::new(dir));
-    }
     let base = args.iter().find(|arg| !arg.starts_with('-'));
     let base = base.map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = tempfile::tempdir_in(base).unwrap();
     intake(dir.path());
     writes(dir.path());
-    queues(dir.path());
 }
 
 fn options() -> Options {
@@ -234,165 +220,4 @@ fn writes(dir: &Path) {
         "| on the device for the renames alone | {} |\n",
         shown(after_renames, before_renames)
     );
-}
-
-fn queues(dir: &Path) {
-    println!("start with a queue");
-    println!("| files | open ms | next 8 ms | spool RSS MiB | agent connects ms | agent RSS MiB |");
-    println!("|---|---|---|---|---|---|");
-    let mut queue = Queue::new(dir);
-    for files in QUEUES {
-        queue.grow(files);
-        let me = std::env::current_exe().unwrap();
-        let output = Command::new(me).arg("--start").arg(&queue.spool).output();
-        let output = String::from_utf8(output.unwrap().stdout).unwrap();
-        let (connects, agent) = queue.run_agent();
-        println!("| {files} | {} | {connects} | {agent:.1} |", output.trim());
-    }
-}
-
-/// A spool with one lane that only grows.
-struct Queue {
-    dir: PathBuf,
-    spool: PathBuf,
-    files: usize,
-}
-
-impl Queue {
-    fn new(dir: &Path) -> Queue {
-        let queue = Queue {
-            dir: dir.join("queue"),
-            spool: dir.join("queue/spool"),
-            files: 0,
-        };
-        fs::create_dir_all(queue.dir.join("source")).unwrap();
-        queue
-    }
-
-    fn grow(&mut self, files: usize) {
-        let mut sys = Sys::os().unwrap();
-        sys.fs = Arc::new(Unflushed(sys.fs.clone()));
-        let mut spool = Spool::open(&sys, &self.spool, options()).unwrap();
-        while self.files < files {
-            let next = (self.files + 8 * BATCH).min(files);
-            let source = self.dir.join("source");
-            take(&mut spool, &produce(&sys, &source, self.files..next, 0));
-            self.files = next;
-        }
-    }
-
-    /// Milliseconds until the agent connects, and its memory a while later.
-    fn run_agent(&self) -> (u128, f64) {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = server.local_addr().unwrap().port();
-        let config = self.dir.join("edgespool.toml");
-        let text = format!(
-            "[spool]\ndir = \"spool\"\nmin_free = \"0\"\nmax_size = \"100GiB\"\n\
-             [[server]]\nname = \"s\"\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\n\
-             user = \"u\"\npassword = \"p\"\n\
-             [[watch]]\nname = \"camera\"\ndir = \"source\"\nserver = \"s\"\n"
-        );
-        fs::write(&config, text).unwrap();
-        let begun = Instant::now();
-        let mut agent = Command::new(env!("CARGO_BIN_EXE_edgespool"))
-            .arg("-c")
-            .arg(&config)
-            .arg("run")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let connection = server.accept().unwrap();
-        let connects = begun.elapsed().as_millis();
-        std::thread::sleep(Duration::from_secs(1));
-        let memory = peak_mib(&agent.id().to_string());
-        drop(connection);
-        agent.kill().unwrap();
-        agent.wait().unwrap();
-        (connects, memory)
-    }
-}
-
-/// Opens a spool in a process of its own; prints times and memory.
-fn start(dir: &Path) {
-    let sys = Sys::os().unwrap();
-    let begun = Instant::now();
-    let mut spool = Spool::open(&sys, dir, options()).unwrap();
-    let opened = begun.elapsed().as_secs_f64() * 1e3;
-    let window = spool.window("camera", Order::Oldest, 8, &|_| false);
-    let read = begun.elapsed().as_secs_f64() * 1e3 - opened;
-    assert_eq!(window.unwrap().len(), 8);
-    println!("{opened:.1} | {read:.1} | {:.1}", peak_mib("self"));
-}
-
-/// The most memory that a process ever had.
-fn peak_mib(pid: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.unwrap().trim().trim_end_matches(" kB");
-    kib.parse::<f64>().unwrap() / 1024.0
-}
-
-/// The disk without its flushes, to make a long queue in less than an hour.
-struct Unflushed(Arc<dyn Fs>);
-
-struct UnflushedFile(Box<dyn File>);
-
-impl File for UnflushedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(data, offset)
-    }
-    fn meta(&self) -> io::Result<Meta> {
-        self.0.meta()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Fs for Unflushed {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(UnflushedFile(self.0.open(path)?)))
-    }
-    fn create(&self, path: &Path, create: Create) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(UnflushedFile(self.0.create(path, create)?)))
-    }
-    fn meta(&self, path: &Path) -> io::Result<Meta> {
-        self.0.meta(path)
-    }
-    fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {
-        self.0.read_dir(path, each)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.create_dir(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.0.unlink(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir(path)
-    }
-    fn sync_dir(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_fs(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        self.0.space(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
-        self.0.lock(path)
-    }
-    fn writers(&self, path: &Path) -> io::Result<Writers> {
-        self.0.writers(path)
-    }
 }

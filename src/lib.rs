@@ -8,7 +8,7 @@
 //! the agent joins them (`tests/tidy.rs` holds everyone to it):
 //!
 //! ```text
-//! main > cli > agent > config > supervisor > {watch, upload, status} > spool > {ftp, schedule, sys} > base
+//! main > cli > agent > config > supervisor > {watch, upload, receive, status} > spool > {ftp, schedule, sys} > base
 //! ```
 //!
 //! * [`base`]: sizes, durations, points in time and other plain values.
@@ -22,6 +22,7 @@
 //! * [`spool`]: the crash-safe queue on disk.
 //! * [`supervisor`]: decides what the agent does next; pure.
 //! * [`upload`]: the client: connections, TLS, and the delivery of entries.
+//! * [`receive`]: the embedded FTP server that devices push to.
 //! * [`watch`]: finds finished files in a directory.
 //! * [`config`]: the configuration file, checked as a whole.
 //! * [`status`]: the control socket of a running agent.
@@ -33,6 +34,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod ftp;
+pub mod receive;
 pub mod schedule;
 pub mod spool;
 pub mod status;

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use common::proxy::{Channel, End, Proxy, Way};
 use common::servers::{Kind, Server, Variant};
-use common::{Agent, Tree, content, number, seed, wait_until};
+use common::{Agent, SmallDisk, Tree, content, number, seed, wait_until};
 
 /// A file that was begun: its content's seed and size.
 type Shot = (u64, usize);
@@ -155,7 +155,36 @@ fn wait_for_the_moment(proxy: &Proxy, rng: &mut fastrand::Rng) {
     }
 }
 
-fn crash_often(kind: Kind, variant: Variant, crashes: usize) {
+/// How the files come into the spool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Intake {
+    /// By a rename on one filesystem.
+    Rename,
+    /// By a copy from another filesystem, after which the source goes.
+    Across,
+    /// By a copy of a source that stays.
+    Copy,
+}
+
+/// The spool on another disk, where the intake asks for it.
+fn set_up(agent: &Agent, intake: Intake) -> Option<SmallDisk> {
+    let config = std::fs::read_to_string(agent.config()).unwrap();
+    match intake {
+        Intake::Rename => None,
+        Intake::Across => {
+            let disk = SmallDisk::new(64 << 20);
+            let dir = format!("dir = \"{}\"", disk.path().join("spool").display());
+            agent.write_config(&config.replace("dir = \"spool\"", &dir));
+            Some(disk)
+        }
+        Intake::Copy => {
+            agent.write_config(&config.replace("quiet =", "take = \"copy\"\nquiet ="));
+            None
+        }
+    }
+}
+
+fn crash_often(kind: Kind, variant: Variant, intake: Intake, crashes: usize) {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);
     let server = Server::start(kind, variant);
@@ -163,6 +192,7 @@ fn crash_often(kind: Kind, variant: Variant, crashes: usize) {
     // Slow enough that a kill often meets an upload.
     proxy.limit(3_000_000);
     let mut agent = Agent::for_server(&server, Some(proxy.addr()), "stall_timeout = \"10s\"\n");
+    let _disk = set_up(&agent, intake);
     let camera = Camera::start(agent.watched(), seed);
     let mut arrivals = Arrivals::default();
     for n in 0..crashes {
@@ -189,10 +219,9 @@ fn crash_often(kind: Kind, variant: Variant, crashes: usize) {
     Tree::read(&server.root()).assert_same(&Tree(expected.collect()));
     arrivals.look(&server, &Mutex::new(shots.clone()), "at the end");
     output.expect(0);
-    assert!(
-        Tree::read(&agent.watched()).0.is_empty(),
-        "all files were taken"
-    );
+    let left = Tree::read(&agent.watched()).0.len();
+    let expected = if intake == Intake::Copy { all } else { 0 };
+    assert_eq!(left, expected, "files at the source");
     assert_receipts(&agent, &shots);
 }
 
@@ -218,12 +247,27 @@ fn crashes() -> usize {
 
 #[test]
 fn nothing_is_lost_or_doubled_by_two_hundred_kills() {
-    crash_often(Kind::Vsftpd, Variant::Plain, crashes());
+    crash_often(Kind::Vsftpd, Variant::Plain, Intake::Rename, crashes());
 }
 
 #[test]
 fn nothing_is_lost_or_doubled_by_kills_with_tls() {
-    crash_often(Kind::Proftpd, Variant::ExplicitReuse, crashes() / 4);
+    crash_often(
+        Kind::Proftpd,
+        Variant::ExplicitReuse,
+        Intake::Rename,
+        crashes() / 4,
+    );
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_by_kills_with_a_spool_on_another_filesystem() {
+    crash_often(Kind::Vsftpd, Variant::Plain, Intake::Across, crashes() / 4);
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_by_kills_while_sources_stay() {
+    crash_often(Kind::Vsftpd, Variant::Plain, Intake::Copy, crashes() / 4);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, each with how high it stands: a module knows only what stands
 /// below it, so modules of one height never name each other.
-const HEIGHTS: [(&str, u8); 12] = [
+const HEIGHTS: [(&str, u8); 13] = [
     ("base", 1),
     ("ftp", 2),
     ("schedule", 2),
@@ -16,6 +16,7 @@ const HEIGHTS: [(&str, u8); 12] = [
     ("spool", 3),
     ("watch", 4),
     ("upload", 4),
+    ("receive", 4),
     ("status", 4),
     ("supervisor", 5),
     ("config", 6),

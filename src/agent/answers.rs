@@ -61,6 +61,7 @@ impl Agent {
             servers: self.server_reports(now),
             current: self.current(),
             delivered: Delivered { files, bytes },
+            receiver: (self.setup.receive.as_ref()).map(|_| self.receiving.report()),
         }
     }
 

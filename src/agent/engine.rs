@@ -32,6 +32,7 @@ impl Agent {
         for lane in 0..self.setup.lanes.len() {
             self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
+        self.start_receiving();
         self.spawn(self.clone().settle_all());
         self.spawn(self.clone().archive_all());
         self.spawn(self.clone().move_floor());
@@ -209,7 +210,11 @@ impl Agent {
             self.stop();
         }
         let mut limit = self.sys.clock.mono().after(STOP_LIMIT);
-        while self.is_busy() && self.sys.clock.mono() < limit {
+        while (self.is_delivering() || self.receiving.is_busy()) && self.sys.clock.mono() < limit {
+            if !self.draining.get() || !self.is_delivering() {
+                // At a reload it receives until nothing else is waited for.
+                self.stop_receiving();
+            }
             let soon = self.sys.clock.mono().after(Duration::from_millis(20));
             self.sys.clock.sleep_until(soon).await;
             if self.draining.get() {
@@ -224,7 +229,7 @@ impl Agent {
         outcome
     }
 
-    fn is_busy(&self) -> bool {
+    fn is_delivering(&self) -> bool {
         !self.transfers.borrow().is_empty() || self.settling.is_busy() || self.archiving.is_busy()
     }
 

@@ -24,7 +24,9 @@ const ROOM_PAUSE: Duration = Duration::from_secs(5);
 impl Agent {
     /// Watches one directory and takes what is ready, for as long as it is polled.
     pub(super) async fn watch_lane(self: Rc<Self>, lane: LaneId) {
-        let Some(setup) = self.lane(lane) else { return };
+        let Some(setup) = self.lane(lane).filter(|setup| setup.watched) else {
+            return;
+        };
         let (sender, receiver) = bounded(BATCHES_WAITING);
         let taken = self.already_taken(&setup.watch);
         let (hints, options) = (self.setup.hints.clone(), setup.watch.clone());
@@ -40,7 +42,7 @@ impl Agent {
 
     /// Takes what is ready in one directory now.
     pub(super) async fn scan_lane(&self, lane: LaneId) -> Result<(), OnceError> {
-        let Some(setup) = self.lane(lane) else {
+        let Some(setup) = self.lane(lane).filter(|setup| setup.watched) else {
             return Ok(());
         };
         let (sender, receiver): (Sender<Vec<Ready>>, _) = bounded(BATCHES_WAITING);
@@ -151,7 +153,7 @@ impl Agent {
     }
 
     /// Tells the supervisor what came in, and what the policy evicted for it.
-    fn count_intake(&self, lane: LaneId, before: u64, after: u64, count: u64) {
+    pub(super) fn count_intake(&self, lane: LaneId, before: u64, after: u64, count: u64) {
         if count > 0 {
             self.progressed();
             self.tell(Event::EntriesQueued { lane, count });
@@ -241,7 +243,7 @@ impl TakenBefore for Copies {
     }
 }
 
-fn described(error: &TakeError) -> String {
+pub(super) fn described(error: &TakeError) -> String {
     let cause = std::error::Error::source(error);
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
     format!("{error}{cause}")

@@ -16,6 +16,7 @@ use crate::upload::ServerOptions;
 pub struct Memory {
     started: Mono,
     delivered: (u64, u64),
+    received: (u64, u64),
     retry: RetryOptions,
     servers: Vec<KnownServer>,
     lanes: Vec<KnownLane>,
@@ -69,6 +70,7 @@ impl Agent {
         Memory {
             started: self.started,
             delivered: self.delivered.get(),
+            received: self.receiving.received.get(),
             retry: self.setup.retry,
             servers: servers.collect(),
             lanes: lanes.collect(),
@@ -79,6 +81,7 @@ impl Agent {
     /// Goes on with what the agent before knew of what the config left unchanged.
     pub(super) fn recall(&self, memory: &Memory) {
         self.delivered.set(memory.delivered);
+        self.receiving.received.set(memory.received);
         self.tries.borrow_mut().clone_from(&memory.tries);
         if memory.retry != self.setup.retry {
             return;

@@ -5,8 +5,8 @@
 //! told to stop, [`Agent::once`] one round. Everything is one thread's async
 //! code: an intake for each watch (`intake.rs`), a task for each session
 //! (`session.rs`), one for settling (`settling.rs`), one for what is kept
-//! afterwards (`archiving.rs`), and the loop that asks the
-//! supervisor what to do next (`engine.rs`).
+//! afterwards (`archiving.rs`), the receiver (`receiving.rs`), and the loop that
+//! asks the supervisor what to do next (`engine.rs`).
 
 mod answers;
 mod archiving;
@@ -16,6 +16,7 @@ mod engine;
 mod intake;
 mod memory;
 mod outcome;
+mod receiving;
 mod session;
 mod settling;
 pub mod setup;
@@ -45,6 +46,7 @@ use archiving::Archiving;
 use delivery::Tries;
 pub use memory::Memory;
 pub use outcome::Outcome;
+use receiving::Receiving;
 use session::Transfer;
 use settling::Settling;
 use setup::Setup;
@@ -71,6 +73,7 @@ pub struct Agent {
     transfers: RefCell<BTreeMap<SessionId, Transfer>>,
     settling: Settling,
     archiving: Archiving,
+    receiving: Receiving,
     /// Files and bytes since the start.
     delivered: Cell<(u64, u64)>,
     /// What was spent on entries that failed and wait again.
@@ -187,6 +190,7 @@ impl Agent {
             transfers: RefCell::default(),
             settling: Settling::new(),
             archiving: Archiving::new(),
+            receiving: Receiving::new(),
             delivered: Cell::default(),
             tries: RefCell::default(),
             scanned: Cell::new(false),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Memory;
+use crate::receive::ReceiveOptions;
 use crate::schedule::{RetryOptions, ScheduleOptions};
 use crate::spool;
 use crate::upload::ServerOptions;
@@ -21,6 +22,8 @@ pub struct Setup {
     pub servers: Vec<ServerSetup>,
     /// The watches, each with its lane.
     pub lanes: Vec<LaneSetup>,
+    /// The receiver, if there is one.
+    pub receive: Option<ReceiveOptions>,
     /// When uploads may happen.
     pub schedules: Vec<ScheduleOptions>,
     /// First and longest wait after a failure.
@@ -61,6 +64,8 @@ pub type Namer = Rc<dyn Fn(&Naming<'_>) -> Result<Vec<u8>, String>>;
 pub struct LaneSetup {
     /// Where files come from; its name is the lane's.
     pub watch: WatchOptions,
+    /// Whether its directory is watched; else only the receiver brings files.
+    pub watched: bool,
     /// Place in [`Setup::servers`].
     pub server: usize,
     /// The name on the server.

@@ -67,6 +67,21 @@ goes after `--`, or as ./-name. The same command again resumes what was cut.
 Exit codes: 0 all arrived; 65 a file was refused; 69 the server is away, or its TLS is
 not acceptable; 75 the server is full; 77 the login was refused; 2 bad usage.")]
     Send(Send),
+    /// Receive files over FTP and FTPS into a directory, with no configuration
+    #[command(after_help = "\
+The one user may list, read and write everything below --root, and nothing beyond it.
+The password comes from $EDGESPOOL_PASSWORD; what is not given is made up. Standard
+output has the URL, the user, the password if it was made up, the SHA-256 fingerprint
+of the certificate, and then one line for each file received, which is on stable
+storage by then.
+
+Clients may log in without TLS unless it is required, because few cameras have it: a
+warning says so. The certificate is made at the first start and kept in --state.
+SIGTERM and SIGINT end it; a file that is cut can be continued.
+
+  edgespool receive --user camera --root /srv/images
+  curl --ssl-reqd -k -T photo.jpg ftp://camera@gateway:2121/")]
+    Receive(Receive),
     /// Check the config, the directories, and every server step by step
     #[command(after_help = "\
 Each server is resolved, connected to, logged in to, and asked for its features; a
@@ -104,6 +119,68 @@ pub(crate) struct Once {
     /// How long a server that is away is tried again before giving up with 75
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = crate::base::parse_span)]
     pub(crate) patience: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Receive {
+    #[command(subcommand)]
+    pub(crate) command: Option<ReceiveCommand>,
+    /// Where to listen; may be given several times
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:2121")]
+    pub(crate) listen: Vec<std::net::SocketAddr>,
+    /// Where to listen with TLS from the first byte on; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen_implicit: Vec<std::net::SocketAddr>,
+    /// The directory that the user sees as /
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) root: PathBuf,
+    /// Who may log in
+    #[arg(long, value_name = "NAME", default_value = "edgespool")]
+    pub(crate) user: String,
+    /// Whether clients use TLS
+    #[arg(long, value_enum, default_value_t = TlsUse::Optional)]
+    pub(crate) tls: TlsUse,
+    /// Ports of passive data connections, for a firewall
+    #[arg(long, value_name = "FIRST-LAST", value_parser = ports)]
+    pub(crate) passive_ports: Option<(u16, u16)>,
+    /// Where the certificate and a journal are kept [default: $STATE_DIRECTORY, else
+    /// ~/.local/state/edgespool]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// What `receive` does besides receiving.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ReceiveCommand {
+    /// Make the hash of a password for the config
+    #[command(after_help = "\
+Asks for the password on a terminal, else reads one line of standard input, and prints
+an Argon2id hash for `password_hash` in [[receive.user]].
+
+  edgespool receive passwd
+  printf 'the password\\n' | edgespool receive passwd")]
+    Passwd,
+}
+
+/// Whether clients of the receiver use TLS.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum TlsUse {
+    /// No login without it
+    Required,
+    /// As each client likes
+    Optional,
+    /// There is none
+    None,
+}
+
+fn ports(text: &str) -> Result<(u16, u16), String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let port = |digits: &str| digits.parse().ok().filter(|port| *port > 0);
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        _ => Err("two ports, the first one not above the last".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,7 @@ pub(crate) fn setup(config: &Config, pool: &Pool) -> Setup {
     });
     let lanes = config.watches.iter().map(|watch| LaneSetup {
         watch: watch_options(watch),
+        watched: watch.dir.is_some(),
         server: server_place(&watch.server).unwrap_or_default(),
         namer: namer(config, watch),
         priority: watch.priority,
@@ -54,6 +55,7 @@ pub(crate) fn setup(config: &Config, pool: &Pool) -> Setup {
         spool: spool_options(&config.spool),
         servers: servers.collect(),
         lanes: lanes.collect(),
+        receive: config.receive.clone(),
         schedules: config.schedules.iter().map(schedule_options).collect(),
         retry: RetryOptions {
             first: config.retry.first,
@@ -143,7 +145,7 @@ pub(crate) fn server_options(server: &config::Server) -> ServerOptions {
 fn watch_options(watch: &config::Watch) -> WatchOptions {
     WatchOptions {
         name: watch.name.clone(),
-        dir: watch.dir.clone(),
+        dir: watch.dir.clone().unwrap_or_default(),
         include: watch.include.clone(),
         exclude: watch.exclude.clone(),
         recursive: watch.recursive,

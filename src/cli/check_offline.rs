@@ -1,11 +1,13 @@
 //! `check --offline`: the configuration, its directories and their permissions.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use rustix::fs::{Access, access};
 
 use super::{Exit, Outcome};
-use crate::config::{self, Config, Env, Loaded, Take};
+use crate::config::{self, Config, Env, Loaded, Take, Watch};
+use crate::receive::{ReceiveOptions, Target};
 use crate::sys::Kind;
 
 /// Checks the file and the directories it names; one line for each, beginning
@@ -24,24 +26,10 @@ pub fn check_offline(file: &Path, env: &Env<'_>) -> Outcome {
     outcome.out.extend(warnings.iter().map(ToString::to_string));
     outcome.out.push(summary(file, &config));
     for watch in &config.watches {
-        let what = format!("watch {:?}: {}", watch.name, watch.dir.display());
-        let (needed, can) = match watch.take {
-            Take::Move => (
-                Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
-                "can be read and emptied",
-            ),
-            Take::Copy => (Access::READ_OK | Access::EXEC_OK, "can be read"),
-        };
-        step(&mut outcome, &what, can, rights(&watch.dir, needed));
-        if let Some(archive) = &watch.archive {
-            let what = format!("watch {:?}: archive {}", watch.name, archive.dir.display());
-            step(
-                &mut outcome,
-                &what,
-                "can be written",
-                writable(env, &archive.dir),
-            );
-        }
+        check_watch(&mut outcome, env, watch);
+    }
+    if let Some(receive) = &config.receive {
+        check_receive(&mut outcome, receive);
     }
     let what = format!("spool: {}", config.spool.dir.display());
     step(
@@ -51,6 +39,53 @@ pub fn check_offline(file: &Path, env: &Env<'_>) -> Outcome {
         writable(env, &config.spool.dir),
     );
     outcome
+}
+
+fn check_watch(outcome: &mut Outcome, env: &Env<'_>, watch: &Watch) {
+    match &watch.dir {
+        Some(dir) => {
+            let what = format!("watch {:?}: {}", watch.name, dir.display());
+            let (needed, can) = match watch.take {
+                Take::Move => (
+                    Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+                    "can be read and emptied",
+                ),
+                Take::Copy => (Access::READ_OK | Access::EXEC_OK, "can be read"),
+            };
+            step(outcome, &what, can, rights(dir, needed));
+        }
+        None => {
+            let line = format!("ok watch {:?}: its files come by the receiver", watch.name);
+            outcome.out.push(line);
+        }
+    }
+    if let Some(archive) = &watch.archive {
+        let what = format!("watch {:?}: archive {}", watch.name, archive.dir.display());
+        let can = writable(env, &archive.dir);
+        step(outcome, &what, "can be written", can);
+    }
+}
+
+/// The addresses, and the directories of the users.
+fn check_receive(outcome: &mut Outcome, receive: &ReceiveOptions) {
+    for address in receive.listen.iter().chain(&receive.listen_implicit) {
+        // Any port: the right one may be an agent's that runs.
+        let bound = TcpListener::bind((address.ip(), 0)).map(drop).map_err(|e| {
+            format!("{e} (write an address of this machine, or 0.0.0.0 or [::] for all)")
+        });
+        let what = format!("receive: {address}");
+        step(outcome, &what, "is an address of this machine", bound);
+    }
+    for user in receive.users.iter().chain(&receive.anonymous) {
+        for folder in &user.folders {
+            let Target::Dir(dir) = &folder.target else {
+                continue;
+            };
+            let needed = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            let what = format!("receive: user {:?}: {}", user.name, dir.display());
+            step(outcome, &what, "can be written", rights(dir, needed));
+        }
+    }
 }
 
 fn summary(file: &Path, config: &Config) -> String {

@@ -9,7 +9,9 @@ mod exit;
 mod history;
 pub mod init;
 mod logging;
+mod passwd;
 mod queue;
+mod receive;
 mod send;
 mod service;
 mod status;
@@ -68,6 +70,10 @@ pub fn main() -> Exit {
             service::once(&sys, &config, once.respect_schedule, once.patience)
         }),
         Command::Send(send) => send::run(&sys, &send),
+        Command::Receive(args) => match args.command {
+            Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
+            None => receive::run(&sys, &args),
+        },
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),
         Command::Check(_) => print(|out| check::run(&sys, file, out)),
@@ -81,7 +87,9 @@ pub fn main() -> Exit {
 /// stdout, and only what is wrong besides belongs on stderr.
 fn log_level(command: &Command) -> LevelFilter {
     match command {
-        Command::Run | Command::Once(_) | Command::Send(_) => LevelFilter::Info,
+        Command::Run | Command::Once(_) | Command::Send(_) | Command::Receive(_) => {
+            LevelFilter::Info
+        }
         Command::Check(_)
         | Command::Init(_)
         | Command::Status(_)

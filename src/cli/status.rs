@@ -9,7 +9,7 @@ use super::context::{Context, Trouble};
 use super::text::{self, count};
 use crate::base::ByteSize;
 use crate::spool::{Spool, Stats, Tally};
-use crate::status::report::{LaneReport, Report, ServerReport, SpoolReport};
+use crate::status::report::{LaneReport, ReceiverReport, Report, ServerReport, SpoolReport};
 use crate::upload::Profile;
 
 /// Prints the report, with `--watch` again and again.
@@ -129,6 +129,9 @@ fn show(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for server in &report.servers {
         show_server(server, running, out)?;
     }
+    if let Some(receiver) = &report.receiver {
+        show_receiver(receiver, out)?;
+    }
     for current in &report.current {
         let percent = (current.sent.saturating_mul(100))
             .checked_div(current.size)
@@ -142,6 +145,20 @@ fn show(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn show_receiver(receiver: &ReceiverReport, out: &mut dyn Write) -> io::Result<()> {
+    let received = count(receiver.files, "file");
+    let bytes = ByteSize(receiver.bytes);
+    let sessions = count(receiver.sessions as u64, "session");
+    match &receiver.last_error {
+        Some(error) => writeln!(out, "receiver   {error}"),
+        None => writeln!(
+            out,
+            "receiver   {}: {sessions}, {received} received ({bytes})",
+            receiver.addresses.join(", ")
+        ),
+    }
 }
 
 fn show_spool(spool: &SpoolReport, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,6 @@
-//! Certificates, keys and pins of a server.
+//! Certificates, keys and pins, of servers and of our own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -31,7 +31,7 @@ pub(super) fn client(section: &mut Section<'_>, env: &Env<'_>) -> Option<ClientC
         }
     }
     let cert = cert.map(|path| (chain(section, env, "client_cert", &path), path));
-    let key = key.map(|path| (private_key(section, env, &path), path));
+    let key = key.map(|path| (private_key(section, env, "client_key", &path), path));
     let ((chain, cert_file), (key_pem, key_file)) = (cert?, key?);
     Some(ClientCert {
         cert_file,
@@ -39,6 +39,22 @@ pub(super) fn client(section: &mut Section<'_>, env: &Env<'_>) -> Option<ClientC
         chain: chain?,
         key_pem: key_pem?,
     })
+}
+
+/// Our certificate and key as a server: checked, and where they really are.
+pub(super) fn server(section: &mut Section<'_>, env: &Env<'_>) -> Option<(PathBuf, PathBuf)> {
+    let cert = section.path("cert_file");
+    let key = section.path("key_file");
+    for (one, other) in [("cert_file", "key_file"), ("key_file", "cert_file")] {
+        if section.has(one) && !section.has(other) {
+            section.mistake(one, &format!("needs {other} (write both, or none)"));
+        }
+    }
+    let (cert, key) = (cert?, key?);
+    chain(section, env, "cert_file", &cert)?;
+    private_key(section, env, "key_file", &key)?;
+    let follow = |path: PathBuf| files::follow(env.fs, &path).unwrap_or(path);
+    Some((follow(cert), follow(key)))
 }
 
 /// The fingerprints of `pin_sha256`.
@@ -77,19 +93,19 @@ fn chain(
     None
 }
 
-fn private_key(section: &Section<'_>, env: &Env<'_>, path: &Path) -> Option<Secret> {
-    let (mut pem, meta) = pem(section, env, "client_key", path)?;
+fn private_key(section: &Section<'_>, env: &Env<'_>, name: &str, path: &Path) -> Option<Secret> {
+    let (mut pem, meta) = pem(section, env, name, path)?;
     // The error of a key is not shown: it may quote the file.
     if PrivateKeyDer::from_pem_slice(&pem).is_err() {
         section.mistake(
-            "client_key",
+            name,
             &format!("{path:?} holds no private key (it must be an unencrypted PEM file)"),
         );
         return None;
     }
     if files::is_public(&meta) {
         let warning = format!("{path:?} can be read by everyone (chmod 600 the file)");
-        section.warning("client_key", &warning);
+        section.warning(name, &warning);
     }
     Some(Secret::new(std::mem::take(&mut *pem)))
 }

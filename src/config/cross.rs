@@ -1,12 +1,15 @@
 //! Checks across tables: names that must exist, places that must not meet.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::choice::{Publish, Verify};
 use super::files;
+use super::receive::Read;
 use super::report::{Report, nearest};
 use super::section::{Places, in_context};
 use super::types::{Schedule, Server, Spool, Watch};
+use crate::receive::Target;
 use crate::sys::Fs;
 
 /// Everything that was read, with the lines it was read from.
@@ -17,8 +20,8 @@ pub(super) struct Tables<'a> {
     pub(super) servers: &'a [(Server, Places)],
     pub(super) watches: &'a [(Watch, Places)],
     pub(super) schedules: &'a [(Schedule, Places)],
-    /// There is a `[receive]`, a source of files besides the watches.
-    pub(super) receives: bool,
+    /// `[receive]`, a source of files besides the watched directories.
+    pub(super) receive: Option<&'a Read>,
 }
 
 impl Tables<'_> {
@@ -43,7 +46,12 @@ impl Tables<'_> {
             }
         }
         self.shared_dirs();
-        if self.watches.is_empty() && !self.receives {
+        if let Some(receive) = self.receive {
+            for (folder, at) in &receive.folders {
+                self.folder(&folder.target, at);
+            }
+        }
+        if self.watches.is_empty() && self.receive.is_none() {
             let text = "no [[watch]] and no [receive]: there is nothing to upload".to_owned();
             self.report.warning(None, text);
         }
@@ -145,18 +153,28 @@ impl Tables<'_> {
     }
 
     fn watch_places(&self, watch: &Watch, at: &Places) {
-        let (spool, dir) = (&self.spool.0.dir, &watch.dir);
-        if dir.as_os_str().is_empty() {
-            return;
+        let spool = &self.spool.0.dir;
+        match &watch.dir {
+            Some(dir) => self.apart_from_spool(dir, at),
+            None if at.has("dir") => {}
+            None if self.is_fed(&watch.name) => {
+                for key in ["ready", "quiet", "marker", "take"]
+                    .iter()
+                    .filter(|k| at.has(k))
+                {
+                    self.warning(at, key, "has no effect without a dir");
+                }
+            }
+            None => {
+                let or = match self.receive {
+                    Some(_) => ", or name the watch in a [[receive.user]]",
+                    None => "",
+                };
+                let text = format!("is missing (write dir = \"/data/camera\"{or})");
+                self.mistake(at, "dir", &text);
+            }
         }
         let within = |inner, outer| files::is_within(self.fs, inner, outer);
-        if within(dir, spool) {
-            let text = format!("{dir:?} lies in the spool {spool:?} (keep them apart)");
-            self.mistake(at, "dir", &text);
-        } else if within(spool, dir) {
-            let text = format!("{dir:?} holds the spool {spool:?} (keep them apart)");
-            self.mistake(at, "dir", &text);
-        }
         let Some(archive) = watch.archive.as_ref().map(|archive| &archive.dir) else {
             return;
         };
@@ -167,18 +185,59 @@ impl Tables<'_> {
             let text = format!("{archive:?} lies in the spool {spool:?} (keep them apart)");
             self.mistake(at, "archive", &text);
         }
-        for (other, _) in self
-            .watches
-            .iter()
-            .filter(|(w, _)| !w.dir.as_os_str().is_empty())
-        {
-            if within(archive, &other.dir) || within(&other.dir, archive) {
+        let watched = self.watches.iter();
+        for (other, dir) in watched.filter_map(|(w, _)| Some((w, w.dir.as_ref()?))) {
+            if within(archive, dir) || within(dir, archive) {
                 let text = format!(
                     "{archive:?} and the dir of watch {:?} lie in each other: \
                      delivered files would be taken again (keep them apart)",
                     other.name
                 );
                 self.mistake(at, "archive", &text);
+            }
+        }
+    }
+
+    fn apart_from_spool(&self, dir: &Path, at: &Places) {
+        let spool = &self.spool.0.dir;
+        if files::is_within(self.fs, dir, spool) {
+            let text = format!("{dir:?} lies in the spool {spool:?} (keep them apart)");
+            self.mistake(at, "dir", &text);
+        } else if files::is_within(self.fs, spool, dir) {
+            let text = format!("{dir:?} holds the spool {spool:?} (keep them apart)");
+            self.mistake(at, "dir", &text);
+        }
+    }
+
+    /// Whether the receiver brings files for a watch.
+    fn is_fed(&self, watch: &str) -> bool {
+        let folders = self.receive.iter().flat_map(|receive| &receive.folders);
+        let mut targets = folders.map(|(folder, _)| &folder.target);
+        targets.any(|target| matches!(target, Target::Lane(lane) if lane == watch))
+    }
+
+    /// A folder of one of the receiver's users.
+    fn folder(&self, target: &Target, at: &Places) {
+        let dir = match target {
+            Target::Lane(watch) => {
+                let known = self.watches.iter().map(|(watch, _)| &*watch.name);
+                return self.exists(at, "watch", watch, "watch", known);
+            }
+            Target::Dir(dir) => dir,
+        };
+        self.apart_from_spool(dir, at);
+        for (watch, watched) in self
+            .watches
+            .iter()
+            .filter_map(|(w, _)| Some((w, w.dir.as_ref()?)))
+        {
+            if files::is_within(self.fs, dir, watched) {
+                let text = format!(
+                    "{dir:?} lies in the dir of watch {:?}, which may take what a cut upload \
+                     leaves (write watch = {:?} instead)",
+                    watch.name, watch.name
+                );
+                self.warning(at, "dir", &text);
             }
         }
     }
@@ -199,11 +258,11 @@ impl Tables<'_> {
     }
 
     fn share_files(&self, a: &Watch, b: &Watch) -> bool {
-        if a.dir.as_os_str().is_empty() || b.dir.as_os_str().is_empty() {
+        let (Some(a_dir), Some(b_dir)) = (&a.dir, &b.dir) else {
             return false;
-        }
-        let a_in_b = files::is_within(self.fs, &a.dir, &b.dir);
-        let b_in_a = files::is_within(self.fs, &b.dir, &a.dir);
+        };
+        let a_in_b = files::is_within(self.fs, a_dir, b_dir);
+        let b_in_a = files::is_within(self.fs, b_dir, a_dir);
         let reach = match (a_in_b, b_in_a) {
             (true, true) => true,
             (true, false) => b.recursive,

@@ -16,6 +16,7 @@ mod env;
 mod files;
 mod names;
 mod password;
+mod receive;
 pub mod remote;
 mod report;
 mod section;
@@ -37,7 +38,7 @@ pub use env::Env;
 pub use remote::Remote;
 pub use report::{Finding, Severity};
 pub use types::{
-    Archive, ClientCert, Config, Log, Receive, Retry, Roots, Schedule, Server, Spool, Status, Watch,
+    Archive, ClientCert, Config, Log, Retry, Roots, Schedule, Server, Spool, Status, Watch,
 };
 
 use std::fmt;
@@ -129,7 +130,7 @@ fn read(file: &Path, env: &Env<'_>, report: &Report) -> Option<Config> {
         damaged,
     };
     let config = resolve(&source, table.get_ref(), &absolute, env);
-    warn_of_readers(&config, &source, table.get_ref(), files::is_public(&meta));
+    warn_of_readers(&source, table.get_ref(), files::is_public(&meta));
     Some(config)
 }
 
@@ -165,7 +166,7 @@ fn resolve<'a>(
         .collect();
     let retry = settings::retry(top.table("retry"));
     let status = settings::status(top.table("status"), env, &spool.0.dir);
-    let receive = settings::receive(top.table("receive"));
+    let receive = receive::read(top.table("receive"), env, &device);
     let log = settings::log(top.table("log"));
     top.finish();
     if !source.damaged {
@@ -176,7 +177,7 @@ fn resolve<'a>(
             servers: &servers,
             watches: &watches,
             schedules: &schedules,
-            receives: receive.is_some(),
+            receive: receive.as_ref(),
         };
         tables.check();
     }
@@ -197,22 +198,27 @@ fn resolve<'a>(
             .collect(),
         retry,
         status,
-        receive,
+        receive: receive.map(|read| read.options),
         log,
     }
 }
 
 /// A password in a file that everyone may read is no secret.
-fn warn_of_readers(config: &Config, source: &Source<'_>, table: &DeTable<'_>, public: bool) {
-    if !public || config.servers.is_empty() {
+fn warn_of_readers(source: &Source<'_>, table: &DeTable<'_>, public: bool) {
+    if !public {
         return;
     }
-    let servers = table.get("server").and_then(|s| s.get_ref().as_array());
-    let first = servers
+    let servers = table.get("server");
+    let users = (table.get("receive"))
+        .and_then(|receive| receive.get_ref().as_table())
+        .and_then(|receive| receive.get("user"));
+    let first = [servers, users]
         .into_iter()
         .flatten()
-        .filter_map(|server| server.get_ref().as_table())
-        .find_map(|server| server.get_key_value("password"));
+        .filter_map(|tables| tables.get_ref().as_array())
+        .flatten()
+        .filter_map(|table| table.get_ref().as_table())
+        .find_map(|table| table.get_key_value("password"));
     if let Some((key, _)) = first {
         let text = "password can be read by everyone on this machine \
                     (chmod 600 this file, or use password_file)";

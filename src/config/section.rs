@@ -88,6 +88,23 @@ impl<'a> Section<'a> {
         self.mistake(key, &format!("{value:?} {what}"));
     }
 
+    /// Reports a mistake in a table that is read already.
+    pub(super) fn mistake_at(&self, at: &Places, key: &str, what: &str) {
+        let text = in_context(&at.context, &format!("{key} {what}"));
+        self.source.report.mistake(at.line(key), text);
+    }
+
+    /// Reports a mistake in the table as a whole.
+    pub(super) fn mistake_here(&self, what: &str) {
+        let text = in_context(&self.places.context, what);
+        self.source.report.mistake(self.places.line, text);
+    }
+
+    /// Where what was read so far stands in the file.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
     /// Says something about the value of `key` that is no mistake.
     pub(super) fn warning(&self, key: &str, what: &str) {
         self.source.report.warning(
@@ -187,26 +204,58 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A table of tables whose names the file chooses.
+    pub(super) fn entries(&mut self, key: &'static str) -> Vec<(String, Section<'a>)> {
+        let Some(table) = self.table(key) else {
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (name, value) in table.table {
+            let line = self.source.lines.at(name.span().start);
+            let name = name.get_ref().clone().into_owned();
+            let context = format!("{}.{name}", table.places.context);
+            match value.get_ref() {
+                DeValue::Table(inner) => {
+                    sections.push((name, Section::new(self.source, inner, line, context)));
+                }
+                _ => {
+                    let text = in_context(&context, "must be a table");
+                    self.source.report.mistake(line, text);
+                }
+            }
+        }
+        sections
+    }
+
     /// A list of tables; each is called by its `name` in messages.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
         let Some(value) = self.find(key) else {
             return Vec::new();
         };
+        // [[receive.user]]: a list within the table [receive].
+        let outer = self.places.context.trim_matches(['[', ']']);
+        let called = match outer {
+            "" => key.to_owned(),
+            outer => format!("{outer}.{key}"),
+        };
         let DeValue::Array(array) = value.get_ref() else {
-            self.mistake(key, &format!("is a list (write [[{key}]], not [{key}])"));
+            self.mistake(
+                key,
+                &format!("is a list (write [[{called}]], not [{called}])"),
+            );
             return Vec::new();
         };
         let mut sections = Vec::new();
         for (index, value) in array.iter().enumerate() {
             let line = self.source.lines.at(value.span().start);
             let DeValue::Table(table) = value.get_ref() else {
-                self.mistake(key, &format!("is a list of tables (write [[{key}]])"));
+                self.mistake(key, &format!("is a list of tables (write [[{called}]])"));
                 continue;
             };
             let name = table.get("name").and_then(|name| name.get_ref().as_str());
             let context = match name {
-                Some(name) => format!("{key} {name:?}"),
-                None => format!("{key} number {}", index + 1),
+                Some(name) => format!("{called} {name:?}"),
+                None => format!("{called} number {}", index + 1),
             };
             sections.push(Section::new(self.source, table, line, context));
         }

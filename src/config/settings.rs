@@ -1,6 +1,5 @@
 //! The tables that exist once, and `[[schedule]]`.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use super::env::Env;
 use super::files;
 use super::names::{check_name, problem_of};
 use super::section::{Places, Section};
-use super::types::{Log, Receive, Retry, Schedule, Spool, Status};
+use super::types::{Log, Retry, Schedule, Spool, Status};
 use crate::base::ByteSize;
 use crate::schedule::{Cron, Window};
 
@@ -143,18 +142,6 @@ pub(super) fn status(section: Option<Section<'_>>, env: &Env<'_>, spool: &Path) 
     status
 }
 
-pub(super) fn receive(section: Option<Section<'_>>) -> Option<Receive> {
-    let mut s = section?;
-    let listen = s.get("listen").unwrap_or(RECEIVE_LISTEN);
-    s.warning(
-        "listen",
-        "has no effect: this version does not receive files yet, and cameras that push here find \
-         nobody (have them write into a watch's dir)",
-    );
-    s.finish();
-    Some(Receive { listen })
-}
-
 pub(super) fn log(section: Option<Section<'_>>) -> Log {
     let level = section.map(|mut s| {
         let level = s.get("level").unwrap_or_default();
@@ -178,7 +165,3 @@ fn default_socket(env: &Env<'_>, spool: &Path) -> PathBuf {
 
 /// Linux has 108 bytes for a socket's path, with the NUL at its end.
 const SOCKET_MAX: usize = 107;
-
-/// Port 2121, on every address: cameras are other machines.
-const RECEIVE_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 2121);

@@ -13,6 +13,7 @@ use super::choice::{
 };
 use super::remote::Remote;
 use crate::base::{ByteSize, Secret};
+use crate::receive::ReceiveOptions;
 use crate::schedule::{Cron, Rate, Window};
 
 /// A whole configuration without mistakes.
@@ -35,7 +36,7 @@ pub struct Config {
     /// `[status]`.
     pub status: Status,
     /// `[receive]`, if written.
-    pub receive: Option<Receive>,
+    pub receive: Option<ReceiveOptions>,
     /// `[log]`.
     pub log: Log,
 }
@@ -145,8 +146,8 @@ pub struct ClientCert {
 pub struct Watch {
     /// The name of its lane; fit for a file name.
     pub name: String,
-    /// An existing directory.
-    pub dir: PathBuf,
+    /// An existing directory; `None`: only the receiver brings files.
+    pub dir: Option<PathBuf>,
     /// The name of a server.
     pub server: String,
     /// Valid globs on the path below `dir`; at least one.
@@ -225,13 +226,6 @@ pub struct Status {
     pub socket: PathBuf,
     /// The web page and the metrics; `None`: off.
     pub listen: Option<SocketAddr>,
-}
-
-/// The embedded receiver.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receive {
-    /// Where cameras connect to.
-    pub listen: SocketAddr,
 }
 
 /// What is logged.

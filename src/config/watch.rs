@@ -43,11 +43,11 @@ pub(super) fn read(mut section: Section<'_>, env: &Env<'_>) -> Option<(Watch, Pl
     Some((watch, section.finish()))
 }
 
-fn dir(section: &mut Section<'_>, env: &Env<'_>) -> PathBuf {
-    let text = section.required("dir", "/data/camera");
-    let Some(dir) = section.path("dir") else {
-        return PathBuf::new();
-    };
+/// The directory. That it is missing is a mistake only where the receiver
+/// brings no files either, which the checks across tables find out.
+fn dir(section: &mut Section<'_>, env: &Env<'_>) -> Option<PathBuf> {
+    let text: String = section.get("dir").unwrap_or_default();
+    let dir = section.path("dir")?;
     match files::meta(env.fs, &dir) {
         Ok(meta) if meta.kind == Kind::Dir => check_readable(section, env, &text, &dir),
         Ok(_) => section.bad("dir", &text, "is not a directory (correct the path)"),
@@ -59,7 +59,7 @@ fn dir(section: &mut Section<'_>, env: &Env<'_>) -> PathBuf {
         Err(e) => section.bad("dir", &text, &format!("cannot be reached: {e}")),
     }
     // The disk follows no link in the last part of a path; a dir may be one.
-    files::follow(env.fs, &dir).unwrap_or(dir)
+    Some(files::follow(env.fs, &dir).unwrap_or(dir))
 }
 
 fn check_readable(section: &Section<'_>, env: &Env<'_>, text: &str, dir: &Path) {

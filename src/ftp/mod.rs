@@ -3,23 +3,26 @@
 //! really send.
 //!
 //! * [`control`]: the client's side of a control connection; start here.
-//! * [`command`], [`reply`]: the two directions of the wire. The server's side
-//!   reads commands with [`command::parse`].
+//! * [`serve`]: the server's side of one.
+//! * [`command`], [`reply`]: the two directions of the wire.
 //! * [`feat`], [`quirks`]: what a server says it can do, and what is known of it.
 //! * [`address`]: where data connections go.
 //! * [`path`], [`url`]: names on the server.
-//! * [`verify`], [`time`]: sizes, digests and times that a server reports.
+//! * [`verify`], [`digest`], [`time`]: sizes, digests and times that a server
+//!   reports, and digests of our own.
 //!
 //! Everything that comes from a peer is bounded when read and escaped when shown.
 
 pub mod address;
 pub mod command;
 pub mod control;
+pub mod digest;
 pub mod feat;
 pub mod path;
 pub mod quirks;
 pub mod reply;
 pub mod secret;
+pub mod serve;
 pub mod telnet;
 pub mod text;
 pub mod time;

@@ -18,6 +18,8 @@ pub enum ServerKind {
     Pyftpdlib,
     /// FileZilla Server.
     Filezilla,
+    /// Our own receiver.
+    Edgespool,
     /// Something else, or one that hides its name.
     #[default]
     Unknown,
@@ -27,12 +29,13 @@ impl ServerKind {
     /// The kind that a greeting, or a reply to SYST or FEAT, gives away.
     pub fn from_reply(reply: &Reply) -> Self {
         // In this order: a greeting may name more than one.
-        let names: [(&[u8], Self); 5] = [
+        let names: [(&[u8], Self); 6] = [
             (b"vsftpd", Self::Vsftpd),
             (b"proftpd", Self::Proftpd),
             (b"pure-ftpd", Self::PureFtpd),
             (b"pyftpdlib", Self::Pyftpdlib),
             (b"filezilla server", Self::Filezilla),
+            (b"edgespool", Self::Edgespool),
         ];
         let says = |name: &[u8]| {
             let mut windows = reply.lines().flat_map(|line| line.windows(name.len()));
@@ -50,6 +53,7 @@ impl ServerKind {
             Self::PureFtpd => "Pure-FTPd",
             Self::Pyftpdlib => "pyftpdlib",
             Self::Filezilla => "FileZilla Server",
+            Self::Edgespool => "edgespool",
             Self::Unknown => "unknown",
         }
     }
@@ -57,14 +61,17 @@ impl ServerKind {
     /// Whether commands that arrive while a transfer runs wait for its end.
     /// Elsewhere they are answered before its 226, refused, or end it.
     pub const fn queues_behind_transfer(self) -> bool {
-        matches!(self, Self::Vsftpd)
+        matches!(self, Self::Vsftpd | Self::Edgespool)
     }
 
     /// Whether bytes may be on the data connection before the STOR was read.
     /// pyftpdlib reads them at once, has nowhere to put them, closes the
     /// connection, and then waits for another one.
     pub const fn takes_early_data(self) -> bool {
-        matches!(self, Self::Vsftpd | Self::Proftpd | Self::PureFtpd)
+        matches!(
+            self,
+            Self::Vsftpd | Self::Proftpd | Self::PureFtpd | Self::Edgespool
+        )
     }
 
     /// Whether `MDTM time path` sets the time where MFMT is missing.
@@ -84,7 +91,7 @@ impl ServerKind {
     /// Whether a file is truncated where the bytes after a REST end. Others
     /// leave the old tail behind the new bytes.
     pub const fn truncates_after_rest(self) -> bool {
-        matches!(self, Self::PureFtpd)
+        matches!(self, Self::PureFtpd | Self::Edgespool)
     }
 
     /// Whether APPE may replace the file instead of growing it, with 226.
@@ -115,6 +122,7 @@ mod tests {
             ),
             (b"pyftpdlib 2.2.0 ready.", ServerKind::Pyftpdlib),
             (b"FileZilla Server 1.8.0", ServerKind::Filezilla),
+            (b"edgespool 0.1.0 at gw-0042", ServerKind::Edgespool),
             (b"", ServerKind::Unknown),
         ] {
             assert_eq!(ServerKind::from_reply(&Reply::new(220, text)), kind);

@@ -10,8 +10,9 @@ use crate::sys::{Clock, Fs, Meta};
 use super::EntryId;
 use super::archive::Outbox;
 use super::error::SpoolError;
+use super::finding::Finding;
 use super::log::WriteError;
-use super::recover::{Finding, Recovering};
+use super::recover::Recovering;
 use super::renew;
 use super::segment::{Index, Segment};
 
@@ -85,6 +86,11 @@ impl Core {
         })
     }
 
+    /// Says what was found wrong.
+    pub(super) fn found(&mut self, finding: Finding) {
+        note(&mut self.findings, finding);
+    }
+
     /// Ends all writing until the spool is opened anew.
     fn poison(&mut self, error: SpoolError) -> SpoolError {
         log::error!("{error}; the spool must be opened anew");
@@ -143,15 +149,17 @@ impl Core {
                 let id = id_of(segment, index);
                 outbox.let_go(id, blob, path, left.get(&id) != Some(&false))
             },
-            finding: &mut |finding| {
-                log::warn!("{finding}");
-                if findings.len() < FINDINGS_MAX {
-                    findings.push_back(finding);
-                }
-            },
+            finding: &mut |finding| note(findings, finding),
         };
         let loaded = segment.load(&mut recovering);
         self.written(loaded, "read the segment", &path)?;
         segment.index.as_deref_mut().ok_or(SpoolError::ReadOnly)
+    }
+}
+
+fn note(findings: &mut VecDeque<Finding>, finding: Finding) {
+    log::warn!("{finding}");
+    if findings.len() < FINDINGS_MAX {
+        findings.push_back(finding);
     }
 }

@@ -89,7 +89,7 @@ impl fmt::Display for SpoolError {
                 f,
                 "the spool {} has format {found}, and this edgespool knows none newer than {} (use the newer program)",
                 dir.display(),
-                super::FORMAT
+                super::format::FORMAT
             ),
             SpoolError::NotASpool { dir } => {
                 write!(

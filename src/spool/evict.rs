@@ -68,6 +68,31 @@ impl Spool {
         Ok(admitted)
     }
 
+    /// Whether a file of which `staged` bytes are on this filesystem already may
+    /// grow by `more` and be taken then. With [`WhenFull::DropOldest`] the oldest
+    /// entries go for it now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn has_room(&mut self, lane: &str, staged: u64, more: u64) -> Result<bool, SpoolError> {
+        self.core.check_writable()?;
+        let size = staged.saturating_add(more);
+        let max = self.options.max_size;
+        let fits = |spool: &Spool| -> Result<bool, SpoolError> {
+            let disk = spool.room_on_disk()?;
+            let held = spool.held_bytes();
+            Ok(disk.is_some_and(|room| room >= more) && max.saturating_sub(held) >= size)
+        };
+        if fits(self)? {
+            return Ok(true);
+        }
+        if self.options.when_full != WhenFull::DropOldest || size > max {
+            return Ok(false);
+        }
+        self.evict(lane, size, more)?;
+        fits(self)
+    }
+
     fn was_copied(&mut self, lane: &str, taking: &Taking) -> Result<bool, SpoolError> {
         let (size, mtime_ns) = (taking.expect.size, taking.expect.mtime_ns);
         self.is_seen(lane, &taking.path, size, mtime_ns)

@@ -10,12 +10,16 @@ use crate::sys::{Fs, Wall};
 
 use super::EntryId;
 use super::error::is_full;
+use super::finding::Finding;
 use super::frame::{self, Piece, Scan};
 use super::log::{Log, WriteError, sync_dir};
 
 /// Receipts are settled in batches of at most so many; a crash leaves at most
 /// one such batch with receipts but not settled.
 pub(super) const SETTLE_BATCH: usize = 256;
+
+/// Damaged places that are told of.
+const FINDINGS_MAX: usize = 16;
 
 /// How surely an entry was delivered, or why else it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +99,7 @@ pub(super) struct Ledger {
     older: BTreeMap<u32, u64>,
     last_no: u32,
     last: Option<Log>,
+    findings: Vec<Finding>,
 }
 
 impl Ledger {
@@ -127,6 +132,7 @@ impl Ledger {
             older: segments,
             last_no,
             last: None,
+            findings: Vec::new(),
         };
         ledger.open_last(fs, writable)?;
         Ok(ledger)
@@ -139,9 +145,25 @@ impl Ledger {
         };
         let mut torn = None;
         let mut scan = Scan::new(log.file());
+        let name = || path_of(&self.dir, self.last_no).display().to_string();
         while let Some(piece) = scan.next::<Receipt>()? {
-            if let Piece::Torn { from, .. } = piece {
-                torn = Some(from);
+            match piece {
+                Piece::Record(..) => {}
+                Piece::Damaged { from, to } if self.findings.len() < FINDINGS_MAX => {
+                    self.findings.push(Finding::Damaged {
+                        log: name(),
+                        offset: from,
+                        bytes: to - from,
+                    });
+                }
+                Piece::Damaged { .. } => {}
+                Piece::Torn { from, to } => {
+                    torn = Some(from);
+                    self.findings.push(Finding::TornEnd {
+                        log: name(),
+                        bytes: to - from,
+                    });
+                }
             }
         }
         match torn {
@@ -154,6 +176,11 @@ impl Ledger {
         }
         self.last = Some(log);
         Ok(())
+    }
+
+    /// Takes what was found wrong when it was opened.
+    pub(super) fn findings(&mut self) -> impl Iterator<Item = Finding> + use<> {
+        std::mem::take(&mut self.findings).into_iter()
     }
 
     /// Appends receipts and makes them durable.

@@ -24,55 +24,149 @@
 //! # On disk, format 1
 //!
 //! ```text
-//! lock                    locked by the agent that has the spool
-//! format                  "edgespool spool FORMAT TAG\n": decimal, 8 hex digits
-//! clock                   the latest sane wall clock, seconds, decimal
+//! lock                    locked (flock) by the agent that has the spool; empty
+//! format                  "edgespool spool FORMAT TAG CRC\n" (`format.rs`)
+//! clock                   the latest sane wall clock, seconds since 1970, decimal
 //! profiles/<server>       what was learned about a server (opaque here)
-//! ledger/<n>.log          frames of Receipt
-//! reserve                 room for receipts on a full disk (`reserve.rs`)
-//! suspect                 there after a failed flush (`renew.rs`)
 //! notes/<name>            small values that outlive a restart (opaque here)
+//! ledger/<n>.log          frames of Receipt
+//! reserve                 frames of (u32, Receipt): room for receipts on a full
+//!                         disk, 64 KiB (`reserve.rs`)
+//! suspect                 there after a failed flush (`renew.rs`)
 //! damaged/                logs in which records were lost, the newest 16 MiB
-//! outbox/<id>-<name>      delivered, on the way to an archive
-//! lanes/<no>-<name>/      one lane; no: 4 hex digits, name: %XX-escaped
+//! outbox/<id>-<name>      delivered, on the way to an archive (`archive`)
+//! incoming/<name>/        uploads to that lane which are not complete: not the
+//!                         spool's, and never looked at here
+//! lanes/<no>-<name>/      one lane
 //!   archive               a frame of Archive: where delivered files are kept
-//!   paused                there while the lane is paused
-//!   seen, seen.log        versions taken with `take = "copy"`
+//!   paused                there while the lane is paused; empty
+//!   seen, seen.log        versions taken with `take = "copy"` (`seen.rs`)
 //!   <n>.log               frames of Record: what was taken
 //!   <n>.chg               frames of Change: what became of it
-//!   <n>/<index>           blobs; <index>.part while one is copied in
+//!   <n>/<index>           blobs, the bytes as they were; <index>.part while one
+//!                         is copied in
 //! ```
 //!
-//! `<n>` is 8 hex digits, rising and never used twice; `<index>` is 4. A frame:
+//! `<no>` is 4 lower-case hexadecimal digits, as is `<index>`; `<n>` is 8, rising
+//! from 00000000, and never used twice. Names of lanes, servers and notes have
+//! all bytes but ASCII letters, digits, `_` and `-` written as `%XX`; those of
+//! servers and notes are preceded by `0000-`. A name with `.new` at its end is a
+//! small file half written and is ignored. `<id>` is an entry's name
+//! ([`EntryId`]): the tag, a `-`, and lane, segment and index as one number.
+//! Files with other names are nobody's: they are never read and never removed,
+//! but in a blob directory, which is emptied with its segment.
+//!
+//! ## Frames
 //!
 //! | offset | bytes | what |
 //! | --- | --- | --- |
 //! | 0 | 2 | marker E5 FB |
 //! | 2 | 2 | length n of the payload, little endian, at most 12288 |
-//! | 4 | 4 | CRC-32C over the length and the payload, little endian |
-//! | 8 | n | the record, in postcard |
+//! | 4 | 4 | checksum, little endian |
+//! | 8 | n | one record |
 //!
-//! Records are the enums of `record.rs` and [`Receipt`]; their variants are
-//! numbered and their fields stand in the order of the source. A segment's log
-//! is a row of batches, each `Batch { done }` and its `Add`s, then a `Seal` that
-//! ends it. A file is taken by: its content flushed; the batch appended and
-//! flushed; the source renamed to the blob; the blob directory flushed, then
-//! the source's. `done` in the next batch says that all this came to its end
-//! for all indices below it, so that a missing blob means an intent that never
-//! finished in the last batch, and a loss in every other one. What is found at
-//! the start is weighed by the table in `recover.rs`.
+//! The checksum is CRC-32C (Castagnoli: polynomial 1EDC6F41, reflected 82F63B78,
+//! all ones before and complemented after; "123456789" gives E3069283) over
+//! bytes 2 and 3 and the payload. Frames stand without a gap from the start of
+//! the file. Where none can be read, the reader looks for the next one byte by
+//! byte. What lies between is damage; without a next one it is a torn end, which
+//! the owner of the spool cuts off and all others pass over.
+//!
+//! ## Records
+//!
+//! In the encoding of postcard 1: integers of more than one byte are varints (7
+//! bits a byte, the low ones first, the top bit set on all but the last); signed
+//! ones are zigzag before that; `f64` is 8 bytes, little endian; a string, and a
+//! row of bytes, is its length as a varint and then the bytes; an option is 00,
+//! or 01 and the value; of an enum the number of the variant comes first, as a
+//! varint. Fields stand one after the other in the order given here.
+//!
+//! | record | no. | fields |
+//! | --- | --- | --- |
+//! | Record: Batch | 0 | done u16 |
+//! | Add | 1 | index u16, path bytes, size u64, mtime_ns i64, queued_ns i64, origin, source bytes |
+//! | Void | 2 | index u16 |
+//! | Seal | 3 | entries u32, bytes u64, oldest_ns i64 |
+//! | Change: Settled | 0 | index u16, size u64 |
+//! | Failed | 1 | index u16, attempts u32, error string |
+//! | Dead | 2 | index u16, size u64, attempts u32, error string |
+//! | Retry | 3 | index u16, size u64 |
+//! | Recovered | 4 | the fields of Add |
+//! | Receipt | | id option of (tag u32, lane u16, segment u32, index u16), time_ns i64, watch string, path bytes, server string, remote bytes, size u64, proof, attempts u32, sent_bytes u64, seconds f64 |
+//! | Archive | | dir string, max_size option of u64, max_age_s option of u64 |
+//! | row of `seen.log` | | path u64, version u64 |
+//!
+//! origin: 0 renamed, 1 moved (copied and then removed), 2 copied, 3 recovered.
+//! proof: 0 hash, 1 size, 2 reply, 3 evicted, 4 dropped, 5 skipped. Times are
+//! nanoseconds since 1970. What each field means stands at its definition, in
+//! `record.rs` and at [`Receipt`]. A record that decodes to less than its payload
+//! is no damage; one that does not decode is.
+//!
+//! ## Segments
+//!
+//! A segment is `<n>.log`, `<n>.chg` and `<n>/`. It takes 4096 entries, indices
+//! 0 to 4095, and ends earlier when its log has 1 MiB; only the last segment of a
+//! lane takes entries. The log is a row of batches, each `Batch { done }` and
+//! its `Add`s, indices rising without a gap, then a `Seal` that ends it.
+//! `Void` takes one index back. Of two `Add`s of one index the first counts.
+//! The change log is read after the log, from front to back; each change
+//! overrides what was before.
+//!
+//! A file is taken by: its content flushed; the batch appended and flushed; the
+//! source renamed, or its copy, to the blob; the blob directory flushed; the
+//! source of a copy that was to go removed; the source's directory flushed.
+//! `done` in the next batch says that all this came to its end for all indices
+//! below it, and a `Seal` says so for all, so that a missing blob means an intent
+//! that never finished in the last batch, and a loss in every other one. What a
+//! sealed segment holds is `Seal` less the `Settled`s of the change log, plus its
+//! `Recovered`s.
 //!
 //! An entry leaves by: receipt appended and flushed; `Settled` appended to the
-//! `.chg` and flushed; blob unlinked or renamed
-//! to the outbox. A sealed segment without entries is
-//! deleted whole: blob directory flushed, log unlinked, lane directory flushed,
+//! `.chg` and flushed; blob unlinked or renamed to the outbox. A sealed segment
+//! without entries is deleted whole: blob directory emptied and flushed, log
+//! unlinked (moved to `damaged` if it had lost records), lane directory flushed,
 //! `.chg` and blob directory removed.
+//!
+//! ## Ledger
+//!
+//! Receipts are appended to the last log. When that has a sixteenth of the
+//! permitted size and no receipt lacks its `Settled`, a new one is begun, and
+//! whole logs go from the front while all of them together are too long, or the
+//! first was last written too long ago by a clock that can be trusted. A batch of
+//! at most 256 receipts may lack their marks after a crash, all of them in the
+//! last log or in the reserve; so the newest 256 of the last log, and those that
+//! count in the reserve, are compared with the entries at the start.
+//!
+//! ## Recovery
+//!
+//! 1. The format is checked, then the logs are written anew if `suspect` is
+//!    there.
+//! 2. The last log of the ledger is read and its torn end cut; then the reserve.
+//! 3. In each lane, `.chg` files and empty blob directories without a log are
+//!    what a deletion left. A blob directory that is not empty counts as a
+//!    segment whose log is lost altogether.
+//! 4. The last segment of a lane is read whole, as is each other one that has no
+//!    seal at its end, whose change log is damaged, or that holds entries with
+//!    one of the newest receipts. Of all others the seal and the change log are
+//!    read now and the log only when its entries are wanted.
+//! 5. A segment that is read is weighed index by index, by the table in
+//!    `recover.rs`. A blob that cannot be what was taken is delivered under
+//!    `recovered/`, as is one without a record.
+//!
+//! # Versions
+//!
+//! A program refuses a format newer than its own and reads every older one;
+//! `tests/data` keeps a spool of each. New kinds of records and new fields make a
+//! new format, since an older program would take them for damage. New files do
+//! not: an older program passes over them.
 
 mod archive;
 mod core;
 mod damaged;
 mod error;
 mod evict;
+mod finding;
+mod format;
 mod frame;
 mod id;
 mod lane;
@@ -94,11 +188,12 @@ mod view;
 
 pub use self::archive::{Archive, Archiver};
 pub use self::error::{SpoolError, TakeError};
+pub use self::finding::Finding;
 pub use self::id::{EntryId, ParseIdError};
 pub use self::leave::Settlement;
 pub use self::ledger::{LedgerLimits, Proof, Receipt};
+pub use self::open::{incoming_dir, make_incoming};
 pub use self::record::Origin;
-pub use self::recover::Finding;
 pub use self::segment::Tally;
 pub use self::take::{How, Taking};
 pub use self::view::{Entry, LaneStats, Order, Standing, Stats};
@@ -110,9 +205,6 @@ use self::core::Core;
 use self::lane::Lane;
 use self::ledger::Ledger;
 use self::reserve::Reserve;
-
-/// The format that this program writes, and the newest that it reads.
-const FORMAT: u32 = 1;
 
 /// What to do with new files when there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use crate::sys::{Fs, Sys, Wall, read_all, write_whole};
 
 use super::core::Core;
 use super::error::SpoolError;
+use super::finding::Finding;
+use super::format;
 use super::lane::{self, Lane};
 use super::ledger::Ledger;
 use super::log::flushed;
-use super::recover::Finding;
 use super::renew;
 use super::reserve::Reserve;
-use super::{FORMAT, Options, Spool};
+use super::{Options, Spool};
 
 /// The longest profile of a server.
 const PROFILE_MAX: usize = 64 << 10;
@@ -38,10 +39,7 @@ impl Spool {
             _ => SpoolError::io("lock", &dir.join("lock"))(e),
         })?;
         let mut core = Core::new(sys.fs.clone(), sys.clock.clone(), dir, true);
-        core.tag = match read_format(fs, dir)? {
-            Some(tag) => tag,
-            None => write_format(sys, dir)?,
-        };
+        core.tag = format::tag(sys, dir, &mut core)?;
         let suspect = renew::is_marked(fs, dir);
         if suspect {
             log::warn!("a flush failed in the last run; the logs are written anew");
@@ -69,9 +67,7 @@ impl Spool {
     /// [`SpoolError::Newer`], [`SpoolError::NotASpool`], and what the disk says.
     pub fn open_read_only(sys: &Sys, dir: &Path, options: Options) -> Result<Spool, SpoolError> {
         let mut core = Core::new(sys.fs.clone(), sys.clock.clone(), dir, false);
-        core.tag = read_format(&*sys.fs, dir)?.ok_or_else(|| SpoolError::NotASpool {
-            dir: dir.to_owned(),
-        })?;
+        core.tag = format::tag(sys, dir, &mut core)?;
         Spool::read(core, options)
     }
 
@@ -80,7 +76,8 @@ impl Spool {
         let meta = core.fs.meta(&dir).map_err(SpoolError::io("read", &dir))?;
         let path = dir.join("ledger");
         let ledger = Ledger::open(&*core.fs, &path, options.ledger, core.writable);
-        let ledger = core.written(ledger, "open the ledger", &path)?;
+        let mut ledger = core.written(ledger, "open the ledger", &path)?;
+        ledger.findings().for_each(|finding| core.found(finding));
         core.left = ledger
             .newest()
             .map_err(SpoolError::io("read the ledger", &path))?;
@@ -236,6 +233,23 @@ pub(super) fn lane_dirs(core: &Core) -> Result<Vec<(u16, String, PathBuf)>, Spoo
     Ok(lanes)
 }
 
+/// Where uploads for a lane are written until they are complete. The spool
+/// itself never looks there.
+#[must_use]
+pub fn incoming_dir(spool: &Path, lane: &str) -> PathBuf {
+    spool.join("incoming").join(lane)
+}
+
+/// Makes [`incoming_dir`] durably, if need be.
+///
+/// # Errors
+/// What the disk says.
+pub fn make_incoming(fs: &dyn Fs, spool: &Path, lane: &str) -> io::Result<PathBuf> {
+    let dir = incoming_dir(spool, lane);
+    make_dir(fs, &dir)?;
+    Ok(dir)
+}
+
 /// Makes the spool's directories, parents included, durably.
 fn make_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     make_dir(fs, dir)?;
@@ -257,41 +271,4 @@ pub(super) fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
         Err(e) => Err(e),
         Ok(()) => fs.sync_dir(parent.unwrap_or(Path::new("."))),
     }
-}
-
-/// The tag of the spool; `None` when there is no spool yet.
-fn read_format(fs: &dyn Fs, dir: &Path) -> Result<Option<u32>, SpoolError> {
-    let path = dir.join("format");
-    let text = match read_all(fs, &path, 256) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(SpoolError::io("read", &path))?,
-    };
-    let not_a_spool = || SpoolError::NotASpool {
-        dir: dir.to_owned(),
-    };
-    let text = std::str::from_utf8(&text).map_err(|_| not_a_spool())?;
-    let rest = text
-        .strip_prefix("edgespool spool ")
-        .ok_or_else(not_a_spool)?;
-    let mut words = rest.split_ascii_whitespace();
-    let found = words
-        .next()
-        .and_then(|w| w.parse().ok())
-        .ok_or_else(not_a_spool)?;
-    if found > FORMAT {
-        return Err(SpoolError::Newer {
-            dir: dir.to_owned(),
-            found,
-        });
-    }
-    let tag = words.next().and_then(|w| u32::from_str_radix(w, 16).ok());
-    tag.map(Some).ok_or_else(not_a_spool)
-}
-
-fn write_format(sys: &Sys, dir: &Path) -> Result<u32, SpoolError> {
-    let tag = u32::try_from(sys.rng.next_u64() >> 32).unwrap_or(1);
-    let path = dir.join("format");
-    let text = format!("edgespool spool {FORMAT} {tag:08x}\n");
-    write_whole(&*sys.fs, &path, text.as_bytes()).map_err(SpoolError::io("write", &path))?;
-    Ok(tag)
 }

@@ -17,78 +17,23 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{File, Fs};
+use crate::sys::{File, Fs, Meta};
 
 use super::error::is_full;
+use super::finding::Finding;
 use super::frame::{self, Piece, Scan};
 use super::log::{Log, WriteError, sync_dir};
 use super::record::{Add, Change, Origin, Record};
 use super::segment::{ENTRIES_MAX, Index, Segment, State};
 
-/// Something that was found wrong, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// The end of a log was half written, as a power cut leaves it; cut off.
-    TornEnd {
-        /// The log, below the spool directory.
-        log: String,
-        /// Bytes that were cut.
-        bytes: u64,
-    },
-    /// Bytes within a log are damaged; the records in them are lost.
-    Damaged {
-        /// The log.
-        log: String,
-        /// Where the damage begins.
-        offset: u64,
-        /// How long it is.
-        bytes: u64,
-    },
-    /// An entry whose bytes are gone; it was dropped.
-    Lost {
-        /// Its path, as far as it is known.
-        path: String,
-    },
-    /// A blob whose record is lost; it is queued under `recovered/`.
-    Recovered {
-        /// The path that it was given.
-        path: String,
-    },
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Finding::TornEnd { log, bytes } => {
-                write!(
-                    f,
-                    "{log}: the last {bytes} bytes were half written and are cut off"
-                )
-            }
-            Finding::Damaged { log, offset, bytes } => write!(
-                f,
-                "{log}: {bytes} bytes at {offset} are damaged; the records in them are lost"
-            ),
-            Finding::Lost { path } => {
-                write!(
-                    f,
-                    "{}: its bytes are gone; the entry is dropped",
-                    path.escape_debug()
-                )
-            }
-            Finding::Recovered { path } => write!(
-                f,
-                "a file whose record is lost is delivered as {}",
-                path.escape_debug()
-            ),
-        }
-    }
-}
+/// Where files go whose names are not certain.
+const RECOVERED: &str = "recovered/";
+/// The longest name of a file.
+const NAME_MAX: usize = 255;
 
 /// What recovery needs to know and to tell.
 pub(super) struct Recovering<'a> {
@@ -158,6 +103,7 @@ pub(super) fn load(segment: &mut Segment, r: &mut Recovering<'_>) -> Result<Inde
         slots: Vec::new(),
         notes: Default::default(),
         recovered: Default::default(),
+        harmed: Default::default(),
         unmarked: 0,
     };
     let done = read_log(segment, &mut index, r)?;
@@ -361,7 +307,7 @@ fn reconcile(
             Verdict::Nothing => {}
             Verdict::Keep => {
                 mending.unfinished |= at >= done;
-                let add = keep(segment, index, at)?;
+                let add = keep(segment, index, r, at)?;
                 if at >= done && add.origin == Origin::Moved {
                     mending.sources.extend(source_of(&add, r));
                 }
@@ -379,6 +325,8 @@ fn reconcile(
                 mending.settle(index, at)?;
             }
             Verdict::Void => {
+                let path = shown_path(&index.add_of(at)?);
+                (r.finding)(Finding::NotTaken { path });
                 index.set(at, State::Void, None);
                 frame::encode(&Record::Void { index: at }, &mut mending.voids)?;
             }
@@ -466,15 +414,69 @@ impl Mending {
     }
 }
 
-/// Counts an entry that is there.
-fn keep(segment: &mut Segment, index: &Index, at: u16) -> io::Result<Add> {
+/// Counts an entry that is there, and looks whether its blob is what was taken.
+fn keep(
+    segment: &mut Segment,
+    index: &mut Index,
+    r: &mut Recovering<'_>,
+    at: u16,
+) -> io::Result<Add> {
     let add = index.add_of(at)?;
     match index.state(at) {
         State::Dead => segment.dead.add(add.size),
         _ => segment.waiting.add(add.size),
     }
     segment.oldest_ns = segment.oldest_ns.min(add.queued_ns);
+    let blob = r.fs.meta(&segment.blob_path(at))?;
+    if is_harmed(&add, &blob) {
+        let (path, found) = (shown_path(&add), blob.size);
+        let name = recovered_name(segment, at, &add.path);
+        let given = String::from_utf8_lossy(&name).into_owned();
+        (r.finding)(Finding::Harmed {
+            path,
+            size: add.size,
+            found,
+            given,
+        });
+        index.harmed.insert(at);
+    } else if is_changed(&add, &blob) {
+        let path = shown_path(&add);
+        (r.finding)(Finding::Changed { path });
+    }
     Ok(add)
+}
+
+/// Whether a blob cannot be what was taken: a copy of another size, or a file
+/// that was renamed in and is shorter, or another size and older. A writer that
+/// goes on with a file makes it longer and newer.
+fn is_harmed(add: &Add, blob: &Meta) -> bool {
+    match add.origin {
+        Origin::Copied | Origin::Moved => blob.size != add.size,
+        Origin::Renamed => {
+            blob.size < add.size || (blob.size != add.size && blob.mtime_ns < add.mtime_ns)
+        }
+        Origin::Recovered => false,
+    }
+}
+
+/// Whether a file that was renamed in is not quite what was taken.
+fn is_changed(add: &Add, blob: &Meta) -> bool {
+    add.origin == Origin::Renamed && (blob.size, blob.mtime_ns) != (add.size, add.mtime_ns)
+}
+
+/// The path of a blob that is not what its record says, so that it takes
+/// nobody's place on the server.
+pub(super) fn recovered_name(segment: &Segment, at: u16, path: &[u8]) -> Vec<u8> {
+    let mut name = recovered_prefix(segment, at).into_bytes();
+    name.push(b'-');
+    name.extend(path.rsplit(|&b| b == b'/').next().unwrap_or_default());
+    name.truncate(NAME_MAX + RECOVERED.len());
+    name
+}
+
+fn recovered_prefix(segment: &Segment, at: u16) -> String {
+    let lane = segment.lane_dir.file_name().unwrap_or_default();
+    format!("{RECOVERED}{}-{:08x}-{at:04x}", lane.display(), segment.no)
 }
 
 /// The source that an entry was copied from, if it is still there.
@@ -504,8 +506,7 @@ fn remove_sources(fs: &dyn Fs, sources: &[PathBuf]) {
 
 fn recovered(segment: &Segment, r: &mut Recovering<'_>, at: u16) -> io::Result<Add> {
     let meta = r.fs.meta(&segment.blob_path(at))?;
-    let lane = segment.lane_dir.file_name().unwrap_or_default();
-    let path = format!("recovered/{}-{:08x}-{at:04x}", lane.display(), segment.no);
+    let path = recovered_prefix(segment, at);
     (r.finding)(Finding::Recovered { path: path.clone() });
     Ok(Add {
         index: at,

@@ -108,7 +108,12 @@ impl Seen {
                     self.recent.insert(path, recent);
                 }
                 Piece::Torn { from, .. } => torn = Some(from),
-                Piece::Damaged { .. } => {}
+                Piece::Damaged { from, to } => {
+                    let log = self.dir.join("seen.log");
+                    let bytes = to - from;
+                    // What is forgotten is taken once more, never missed.
+                    log::warn!("{}: {bytes} bytes at {from} are damaged", log.display());
+                }
             }
         }
         if let Some(from) = torn.filter(|_| writable) {

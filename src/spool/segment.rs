@@ -2,7 +2,7 @@
 //! blobs. Only a compact index of a segment is ever in memory, and only while
 //! it is in use; the entries are read from the disk one by one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -74,6 +74,8 @@ pub(super) struct Index {
     pub(super) notes: BTreeMap<u16, u32>,
     /// Where the record of a recovered blob stands in the change log.
     pub(super) recovered: BTreeMap<u16, u32>,
+    /// Entries whose blob cannot be what was taken.
+    pub(super) harmed: BTreeSet<u16>,
     /// Entries that left and whose mark the change log owes, at most.
     pub(super) unmarked: usize,
 }
@@ -184,6 +186,7 @@ impl Segment {
             slots: Vec::new(),
             notes: BTreeMap::new(),
             recovered: BTreeMap::new(),
+            harmed: BTreeSet::new(),
             unmarked: 0,
         }));
         Ok(segment)

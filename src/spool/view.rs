@@ -6,6 +6,7 @@ use crate::sys::{File, Wall};
 
 use super::ledger::{Proof, Receipt};
 use super::record::Origin;
+use super::recover::recovered_name;
 use super::segment::{Segment, State, Tally};
 use super::{EntryId, Spool, SpoolError};
 
@@ -200,6 +201,13 @@ impl Spool {
         self.lanes.get(lane).map_or(0, |lane| lane.waiting().files)
     }
 
+    /// The files and bytes of a lane that are waiting.
+    #[must_use]
+    pub fn lane_tally(&self, lane: &str) -> Tally {
+        let lane = self.lanes.get(lane);
+        lane.map_or_else(Tally::default, super::lane::Lane::waiting)
+    }
+
     /// Calls `each` for every receipt since a time, oldest first, until it
     /// answers `false`.
     ///
@@ -321,16 +329,20 @@ impl Spool {
         let (attempts, last_error) = index
             .note_of(id.index)
             .map_err(SpoolError::io("read", &log))?;
+        let harmed = index.harmed.contains(&id.index);
         let meta = core
             .fs
             .meta(&blob)
             .map_err(SpoolError::io("look at", &blob))?;
         // A writer may have gone on with a file that was renamed in.
-        let renamed = matches!(add.origin, Origin::Renamed | Origin::Recovered);
+        let renamed = harmed || matches!(add.origin, Origin::Renamed | Origin::Recovered);
         Ok(Entry {
             id,
             lane: name,
-            path: add.path,
+            path: match harmed {
+                true => recovered_name(segment, id.index, &add.path),
+                false => add.path,
+            },
             size: if renamed { meta.size } else { add.size },
             mtime_ns: if renamed { meta.mtime_ns } else { add.mtime_ns },
             queued: Wall(add.queued_ns),

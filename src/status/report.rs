@@ -23,6 +23,26 @@ pub struct Report {
     pub current: Vec<CurrentReport>,
     /// What was delivered since the start.
     pub delivered: Delivered,
+    /// The embedded receiver, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<ReceiverReport>,
+}
+
+/// The embedded receiver.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReceiverReport {
+    /// Where it listens; empty while it cannot.
+    pub addresses: Vec<String>,
+    /// Sessions now.
+    pub sessions: usize,
+    /// Files received since the start.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The SHA-256 of its certificate, if it has one.
+    pub fingerprint: Option<String>,
+    /// Why it does not listen.
+    pub last_error: Option<String>,
 }
 
 /// The whole spool.

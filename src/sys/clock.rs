@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use super::LocalFuture;
@@ -17,10 +18,26 @@ pub trait Clock: Send + Sync {
     fn sleep_until(&self, deadline: Mono) -> LocalFuture<'static, ()>;
 }
 
-/// A source of random numbers for jitter and identifiers; not for keys.
+/// A source of random numbers.
 pub trait Rng: Send + Sync {
-    /// The next number, uniform over all 64-bit values.
+    /// The next number, uniform over all 64-bit values: for jitter and
+    /// identifiers, not for keys.
     fn next_u64(&self) -> u64;
+    /// Fills `buf` with what nobody can guess, for keys and salts. In a
+    /// simulation anybody can.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    fn fill_secret(&self, buf: &mut [u8]) -> io::Result<()> {
+        for chunk in buf.chunks_mut(8) {
+            let bytes = self.next_u64().to_le_bytes();
+            chunk
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = from);
+        }
+        Ok(())
+    }
 }
 
 /// An operation did not end within its time.

@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Tree;
 
 /// What kind of object a directory entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +168,12 @@ pub trait Fs: Send + Sync {
     /// Whether anyone has the file open for writing (a read lease is refused
     /// while a writer exists).
     fn writers(&self, path: &Path) -> io::Result<Writers>;
+    /// Opens a directory that nobody gets out of; a link in the last part of
+    /// `path` is followed, because whoever configured it chose it. `Unsupported`
+    /// on a disk that has none.
+    fn open_tree(&self, _path: &Path) -> io::Result<Arc<dyn Tree>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A directory that was read at once.

@@ -13,12 +13,14 @@ mod clock;
 mod fs;
 mod net;
 mod pool;
+mod tree;
 
 pub use crate::base::{Mono, Wall};
 pub use clock::{Clock, Rng, TimedOut, timeout};
 pub use fs::{Create, Dir, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_all, write_whole};
 pub use net::{Listener, LocalFuture, Net, Stream};
 pub use pool::Pool;
+pub use tree::Tree;
 
 use std::sync::Arc;
 

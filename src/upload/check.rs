@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::deliver::{Ended, Entry, Fault, Then, hashing_time};
-use super::digest::Hasher;
 use super::failure::{Class, Failure, Step};
 use super::job::Proof;
 use super::options::{IfGone, VerifyMode};
@@ -14,6 +13,7 @@ use super::source::Source;
 use crate::base::sabotage::{Sabotage, is_on};
 use crate::ftp::command::{Command, DigestCommand};
 use crate::ftp::control::Tag;
+use crate::ftp::digest::Hasher;
 use crate::ftp::path::RemotePath;
 use crate::ftp::reply::Reply;
 use crate::ftp::time::FtpTime;

@@ -36,7 +36,6 @@ mod converse;
 mod data;
 mod deliver;
 mod dialogue;
-mod digest;
 mod failure;
 mod flight;
 mod job;

@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::digest::Hasher;
+use crate::ftp::digest::Hasher;
 use crate::sys::{File, Pool};
 
 /// Reads one file from an offset to its end. Two chunks are in memory at most.

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use super::converse::Upload;
 use super::data::Opening;
 use super::deliver::{EAGER_BYTES_MAX, Ended, Entry, Fault, Waiting};
-use super::digest::Hasher;
 use super::failure::{Failure, Step};
 use super::job::Proof;
 use super::recover::Refused;
@@ -15,6 +14,7 @@ use super::source::Source;
 use super::wire::Wire;
 use crate::base::sabotage::{Sabotage, is_on};
 use crate::ftp::command::Command;
+use crate::ftp::digest::Hasher;
 
 impl Session {
     /// Uploads and checks. `next` is filled when the data is out, so that what

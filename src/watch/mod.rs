@@ -38,7 +38,7 @@ pub use hints::{Hint, HintSource, Hints, NoHints};
 pub use inotify::Inotify;
 pub use marker::MarkerError;
 pub use once::{OnceError, OnceReport, scan_once};
-pub use rules::OptionsError;
+pub use rules::{OptionsError, Selection};
 pub use run::{Control, Watcher};
 pub use said::Said;
 

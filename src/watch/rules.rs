@@ -71,6 +71,28 @@ impl Rules {
     }
 }
 
+/// Which names a watch takes, for files that come by another way than its
+/// directory: in any subdirectory, and but for markers.
+#[derive(Clone, Debug)]
+pub struct Selection(Rules);
+
+impl Selection {
+    /// The names that these options take; `None` when the options cannot be.
+    #[must_use]
+    pub fn new(options: &WatchOptions) -> Option<Selection> {
+        let mut rules = Rules::new(options).ok()?;
+        rules.recursive = true;
+        Some(Selection(rules))
+    }
+
+    /// Whether a file of this name is taken: a path in bytes, parts joined by
+    /// slashes.
+    #[must_use]
+    pub fn takes(&self, path: &[u8]) -> bool {
+        self.0.wants(path) && !self.0.is_marker(path) && !is_unsafe(path)
+    }
+}
+
 fn matches_any(globs: &[String], path: &[u8]) -> bool {
     globs.iter().any(|glob| glob_match(glob, path))
 }

@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod servers;
 
 mod agent;
+pub mod receiver;
 pub mod scene;
 mod small_disk;
 mod tree;

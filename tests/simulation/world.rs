@@ -206,6 +206,7 @@ impl World {
                 max: Duration::from_secs(900),
             },
             file_attempts: 10,
+            receive: None,
             memory,
             hints: Rc::new(self.kernel.clone()),
         }
@@ -216,6 +217,7 @@ impl World {
         watch.take = self.options.take;
         LaneSetup {
             watch,
+            watched: true,
             server: 0,
             namer: Rc::new(move |naming: &Naming<'_>| {
                 Ok([b"/", name.as_bytes(), b"/", naming.path].concat())

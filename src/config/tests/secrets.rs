@@ -183,6 +183,11 @@ fn the_template_shows_every_key_with_a_value_that_fits() {
             "archive",
             "marker has no effect",
             "listen has no effect: this version",
+            "cert_file",
+            "key_file",
+            "password_hash",
+            "on_received",
+            "folders.logs",
         ];
         assert!(expected.iter().any(|known| line.contains(known)), "{line}");
     }

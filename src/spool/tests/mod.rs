@@ -2,6 +2,7 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod archive;
+mod bounds;
 mod crash;
 mod damage;
 mod failures;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
@@ -67,11 +69,24 @@ async fn boot_timer(deadline: Mono) -> std::io::Result<()> {
     Async::new(timer)?.readable().await
 }
 
-/// Randomness from the thread's generator, seeded by the system.
+/// Randomness from the thread's generator, seeded by the system; for secrets,
+/// from the system itself.
 pub struct OsRng;
 
 impl Rng for OsRng {
     fn next_u64(&self) -> u64 {
         fastrand::u64(..)
+    }
+
+    fn fill_secret(&self, buf: &mut [u8]) -> std::io::Result<()> {
+        let mut filled = 0;
+        while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match getrandom(rest, GetRandomFlags::empty()) {
+                Ok(got) => filled += got,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{
     CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
@@ -15,7 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
+use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Tree, Writers};
 
 /// The filesystems of this machine.
 pub struct OsFs;
@@ -122,9 +123,13 @@ impl Fs for OsFs {
     fn writers(&self, path: &Path) -> io::Result<Writers> {
         super::lease::writers(path)
     }
+
+    fn open_tree(&self, path: &Path) -> io::Result<Arc<dyn Tree>> {
+        Ok(Arc::new(super::tree::OsTree::open(path)?))
+    }
 }
 
-struct OsFile(fs::File);
+pub(super) struct OsFile(pub(super) fs::File);
 
 impl File for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -165,7 +170,7 @@ impl File for OsFile {
 }
 
 /// An open directory.
-struct OsDir(Dir);
+pub(super) struct OsDir(pub(super) Dir);
 
 impl sys::Dir for OsDir {
     fn next_entry(&mut self) -> io::Result<Option<DirEntry>> {
@@ -201,7 +206,7 @@ fn open_dir(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
-fn meta_of(m: &fs::Metadata) -> Meta {
+pub(super) fn meta_of(m: &fs::Metadata) -> Meta {
     let kind = match m.file_type() {
         t if t.is_file() => Kind::File,
         t if t.is_dir() => Kind::Dir,

@@ -5,6 +5,7 @@ mod fs;
 mod lease;
 mod net;
 mod outq;
+mod tree;
 
 pub use clock::{OsClock, OsRng};
 pub use fs::OsFs;

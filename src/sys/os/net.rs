@@ -89,6 +89,9 @@ impl Listener for OsListener {
     fn accept(&self) -> LocalFuture<'_, io::Result<(Box<dyn Stream>, SocketAddr)>> {
         Box::pin(async move {
             let (socket, peer) = self.socket.accept().await?;
+            // FTP clients send ABOR as urgent data; out of band its last byte
+            // would be lost.
+            SockRef::from(&socket).set_out_of_band_inline(true)?;
             let stream = OsStream::new(socket, &self.pool)?;
             Ok((Box::new(stream) as Box<dyn Stream>, peer))
         })

@@ -1,21 +1,28 @@
-//! Hashes of our side of a file.
+//! Digests of files, in pieces.
 
 use sha1::Digest as _;
 
 use crate::ftp::verify::Algorithm;
 
-/// One hash in the making.
+/// One digest in the making.
 #[derive(Clone)]
-pub(super) enum Hasher {
+pub enum Hasher {
+    /// CRC-32.
     Crc32(crc32fast::Hasher),
+    /// MD5.
     Md5(md5::Md5),
+    /// SHA-1.
     Sha1(sha1::Sha1),
+    /// SHA-256.
     Sha256(sha2::Sha256),
+    /// SHA-512.
     Sha512(sha2::Sha512),
 }
 
 impl Hasher {
-    pub(super) fn new(algorithm: Algorithm) -> Hasher {
+    /// Of no bytes yet.
+    #[must_use]
+    pub fn new(algorithm: Algorithm) -> Hasher {
         match algorithm {
             Algorithm::Crc32 => Hasher::Crc32(crc32fast::Hasher::new()),
             Algorithm::Md5 => Hasher::Md5(md5::Md5::new()),
@@ -25,7 +32,8 @@ impl Hasher {
         }
     }
 
-    pub(super) fn update(&mut self, data: &[u8]) {
+    /// Adds bytes.
+    pub fn update(&mut self, data: &[u8]) {
         match self {
             Hasher::Crc32(hasher) => hasher.update(data),
             Hasher::Md5(hasher) => hasher.update(data),
@@ -35,8 +43,9 @@ impl Hasher {
         }
     }
 
-    /// The hash, big-endian as the commands print it.
-    pub(super) fn finish(self) -> Vec<u8> {
+    /// The digest, big-endian as the commands print it.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
         match self {
             Hasher::Crc32(hasher) => hasher.finalize().to_be_bytes().to_vec(),
             Hasher::Md5(hasher) => hasher.finalize().to_vec(),

@@ -1,0 +1,373 @@
+//! The receiver's rules, each told to a receiver in this process: limits, times,
+//! ports, who may connect, and what is done with a received file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use edgespool::base::Secret;
+use edgespool::receive::{
+    Folder, Lockout, NoInbox, Observer, PasswordHash, Permissions, Quota, ReceiveOptions, Received,
+    Receiver, Target, TlsUse, User,
+};
+use edgespool::sys::Sys;
+
+/// Longer than any machine needs.
+const LONG: Duration = Duration::from_secs(300);
+/// So short that a test can wait for its end.
+const SHORT: Duration = Duration::from_millis(1500);
+
+/// A receiver on a thread of its own; stopped when dropped.
+struct Served {
+    addr: SocketAddr,
+    dir: tempfile::TempDir,
+    stop: smol::channel::Sender<()>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn received(&self, _: &Received) {}
+}
+
+fn options(root: &Path) -> ReceiveOptions {
+    let user = User {
+        name: "camera".to_owned(),
+        password: PasswordHash::Plain(Secret::from("secret")),
+        folders: vec![Folder {
+            name: Vec::new(),
+            target: Target::Dir(root.to_owned()),
+        }],
+        permissions: Permissions::ALL,
+        quota: Quota::default(),
+        from: Vec::new(),
+    };
+    ReceiveOptions {
+        server_name: "test".to_owned(),
+        listen: vec![([127, 0, 0, 1], 0).into()],
+        listen_implicit: Vec::new(),
+        tls: TlsUse::None,
+        certificate: None,
+        passive_ports: None,
+        external_address: None,
+        max_sessions: 100,
+        sessions_per_user: 100,
+        sessions_per_address: 100,
+        login_timeout: LONG,
+        idle_timeout: LONG,
+        stall_timeout: LONG,
+        require_close_notify: false,
+        lockout: Lockout {
+            failures: 0,
+            time: LONG,
+        },
+        users: vec![user],
+        anonymous: None,
+        on_received: None,
+    }
+}
+
+impl Served {
+    fn with(change: impl FnOnce(&mut ReceiveOptions)) -> Served {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["root", "state"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let mut options = options(&dir.path().join("root"));
+        change(&mut options);
+        let state = dir.path().join("state");
+        let (stop, stopped) = smol::channel::bounded(1);
+        let (told, tell) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            smol::block_on(serve(options, &state, &stopped, &told));
+        });
+        Served {
+            addr: tell.recv().unwrap(),
+            dir,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn log_in(&self) -> Client {
+        let mut client = self.connect();
+        assert!(client.reply().starts_with("220 "));
+        assert!(client.say("USER camera").starts_with("331 "));
+        assert!(client.say("PASS secret").starts_with("230 "));
+        assert!(client.say("TYPE I").starts_with("200 "));
+        client
+    }
+
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        fs::read(self.dir.path().join(path)).ok()
+    }
+}
+
+async fn serve(
+    options: ReceiveOptions,
+    state: &Path,
+    stopped: &smol::channel::Receiver<()>,
+    told: &mpsc::Sender<SocketAddr>,
+) {
+    let sys = Sys::os().unwrap();
+    let (inbox, observer) = (Rc::new(NoInbox), Rc::new(Nobody));
+    let receiver = Receiver::bind(&sys, options, inbox, Some(state), observer)
+        .await
+        .unwrap();
+    told.send(receiver.addresses()[0].0).unwrap();
+    let stopping = async {
+        let _ = stopped.recv().await;
+        receiver.stop(LONG);
+        std::future::pending::<()>().await;
+    };
+    smol::future::or(receiver.run(), stopping).await;
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.close();
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking());
+        }
+    }
+}
+
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn say(&mut self, line: &str) -> String {
+        self.send(line);
+        self.reply()
+    }
+
+    fn send(&mut self, line: &str) {
+        let line = format!("{line}\r\n");
+        self.0.get_mut().write_all(line.as_bytes()).unwrap();
+    }
+
+    /// The next reply of one line; empty when the connection ended.
+    fn reply(&mut self) -> String {
+        let mut line = String::new();
+        let _ = self.0.read_line(&mut line);
+        line
+    }
+
+    fn passive(&mut self) -> u16 {
+        let reply = self.say("EPSV");
+        assert!(reply.starts_with("229 "), "{reply}");
+        reply.split('|').nth(3).unwrap().parse().unwrap()
+    }
+
+    fn store(&mut self, name: &str, bytes: &[u8]) -> String {
+        let port = self.passive();
+        let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert!(self.say(&format!("STOR {name}")).starts_with("150 "));
+        data.write_all(bytes).unwrap();
+        drop(data);
+        self.reply()
+    }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn who_says_nothing_hears_421() {
+    let served = Served::with(|options| {
+        options.login_timeout = SHORT;
+        options.idle_timeout = 2 * SHORT;
+    });
+    let mut silent = served.connect();
+    assert!(silent.reply().starts_with("220 "));
+    let mut idle = served.log_in();
+    assert!(silent.reply().starts_with("421 "));
+    assert_eq!(silent.reply(), "");
+    assert!(idle.reply().starts_with("421 "));
+    assert_eq!(idle.reply(), "");
+}
+
+#[test]
+fn a_silent_data_connection_ends_and_the_upload_can_go_on() {
+    let served = Served::with(|options| options.stall_timeout = SHORT);
+    let mut client = served.log_in();
+    let port = client.passive();
+    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(client.say("STOR slow").starts_with("150 "));
+    data.write_all(b"first").unwrap();
+    assert!(client.reply().starts_with("426 "));
+    assert_eq!(client.say("SIZE slow"), "213 5\r\n");
+    assert!(client.say("REST 5").starts_with("350 "));
+    assert!(client.store("slow", b"second").starts_with("226 "));
+    assert_eq!(served.read("root/slow").unwrap(), b"firstsecond");
+}
+
+#[test]
+fn one_session_more_than_allowed_is_refused_until_another_ends() {
+    for change in [
+        (|options| options.max_sessions = 2) as fn(&mut ReceiveOptions),
+        |options| options.sessions_per_address = 2,
+    ] {
+        let served = Served::with(change);
+        let first = served.log_in();
+        let _second = served.log_in();
+        assert!(served.connect().reply().starts_with("421 "));
+        drop(first);
+        wait_until("there is room again", || {
+            served.connect().reply().starts_with("220 ")
+        });
+    }
+    let served = Served::with(|options| options.sessions_per_user = 1);
+    let _first = served.log_in();
+    let mut second = served.connect();
+    second.reply();
+    second.say("USER camera");
+    assert!(second.say("PASS secret").starts_with("421 "));
+}
+
+#[test]
+fn wrong_passwords_end_the_session_and_lock_the_address_out() {
+    let served = Served::with(|options| options.lockout.failures = 3);
+    let mut client = served.connect();
+    client.reply();
+    for expected in ["530 ", "530 ", "421 "] {
+        client.say("USER camera");
+        let reply = client.say("PASS wrong");
+        assert!(reply.starts_with(expected), "{reply}");
+    }
+    assert_eq!(client.reply(), "");
+    assert!(served.connect().reply().starts_with("421 "));
+}
+
+#[test]
+fn passive_ports_stay_in_their_range() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let served = Served::with(|options| options.passive_ports = Some((port, port)));
+    let (mut one, mut two) = (served.log_in(), served.log_in());
+    assert_eq!(one.passive(), port);
+    assert!(two.say("PASV").starts_with("425 "));
+    assert_eq!(one.passive(), port);
+    assert!(one.say("ABOR").starts_with("225 "));
+    assert_eq!(two.passive(), port);
+}
+
+#[test]
+fn nobody_else_can_use_a_clients_data_connection() {
+    let served = Served::with(|_| {});
+    let mut client = served.log_in();
+    let port = client.passive();
+    let stranger =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let from: SocketAddr = ([127, 0, 0, 2], 0).into();
+    stranger.bind(&from.into()).unwrap();
+    let to: SocketAddr = ([127, 0, 0, 1], port).into();
+    stranger.connect(&to.into()).unwrap();
+    let mut stranger = TcpStream::from(stranger);
+    let _ = stranger.write_all(b"not yours");
+    let mut own = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(client.say("STOR mine").starts_with("150 "));
+    own.write_all(b"mine").unwrap();
+    drop(own);
+    assert!(client.reply().starts_with("226 "));
+    assert_eq!(served.read("root/mine").unwrap(), b"mine");
+    // The stranger was turned away.
+    let mut rest = Vec::new();
+    let _ = stranger.read_to_end(&mut rest);
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn a_received_file_is_told_to_a_program_and_to_the_journal() {
+    let mark = tempfile::tempdir().unwrap();
+    let said = mark.path().join("said");
+    let script = format!(
+        "printf '%s %s %s' \"$1\" \"$2\" \"$3\" > {}",
+        said.display()
+    );
+    let served = Served::with(|options| {
+        let words = ["sh", "-c", &script, "sh", "{path}", "{user}", "{size}"];
+        options.on_received = Some(words.map(str::to_owned).to_vec());
+    });
+    let mut client = served.log_in();
+    assert!(client.store("a $(b)", b"1234567").starts_with("226 "));
+    let path = served.dir.path().join("root/a $(b)");
+    let expected = format!("{} camera 7", path.display());
+    wait_until("the program ran", || {
+        fs::read_to_string(&said).is_ok_and(|text| text == expected)
+    });
+    wait_until("the journal is written", || {
+        served
+            .read("state/received.jsonl")
+            .is_some_and(|text| text.ends_with(b"\n"))
+    });
+    let journal = String::from_utf8(served.read("state/received.jsonl").unwrap()).unwrap();
+    let line: serde_json::Value = serde_json::from_str(journal.trim_end()).unwrap();
+    assert_eq!(line["path"], "/a $(b)");
+    assert_eq!((&line["bytes"], &line["reply"]), (&7.into(), &226.into()));
+}
+
+#[test]
+fn stopping_says_goodbye_and_keeps_what_came() {
+    let served = Served::with(|_| {});
+    let (mut idle, mut busy) = (served.log_in(), served.log_in());
+    let port = busy.passive();
+    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(busy.say("STOR part").starts_with("150 "));
+    data.write_all(b"part").unwrap();
+    wait_until("the part is stored", || {
+        idle.say("SIZE part") == "213 4\r\n"
+    });
+    served.stop.close();
+    assert!(idle.reply().starts_with("421 "));
+    data.write_all(b" and rest").unwrap();
+    drop(data);
+    assert!(busy.reply().starts_with("226 "));
+    assert!(busy.reply().starts_with("421 "));
+    assert_eq!(served.read("root/part").unwrap(), b"part and rest");
+}
+
+#[test]
+fn many_sessions_are_served_side_by_side() {
+    let served = Served::with(|options| {
+        options.max_sessions = 200;
+        options.sessions_per_user = 200;
+        options.sessions_per_address = 200;
+    });
+    let mut clients: Vec<_> = (0..200).map(|_| served.log_in()).collect();
+    let mut data = Vec::new();
+    for (n, client) in clients.iter_mut().enumerate() {
+        let port = client.passive();
+        data.push(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        assert!(client.say(&format!("STOR f{n}")).starts_with("150 "));
+    }
+    for (n, data) in data.iter_mut().enumerate() {
+        data.write_all(format!("content {n}").as_bytes()).unwrap();
+    }
+    drop(data);
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert!(client.reply().starts_with("226 "), "{n}");
+        let stored = served.read(&format!("root/f{n}")).unwrap();
+        assert_eq!(stored, format!("content {n}").into_bytes());
+    }
+}
