@@ -109,6 +109,22 @@ was there already); or that it did not: evicted (the spool was full), dropped (b
   edgespool history --since 1d
   edgespool history --json | jq -r 'select(.attempts > 1) | .path'")]
     History(History),
+    /// Show all of it on this machine: fake devices, a link that breaks, a receiver
+    #[command(after_help = "\
+A fake camera draws pictures, a fake sensor writes tables, the agent takes both into its
+spool and uploads them, with TLS, to a receiver in the same process, over a link that is
+slow and breaks in the middle of files. It needs no root and no network: everything
+happens below $TMPDIR and on the loopback interface, and is removed at the end.
+
+On a terminal it is shown live, elsewhere (and with -v, beside the log) line by line.
+At the end both sides are compared, byte by byte. Exit code 0 means that all of this
+holds: every file arrived once, whole, under its final name; at least one was cut in the
+middle and then resumed, not sent anew; the server has nothing else, and the devices
+have nothing left. Anything else, Ctrl-C too, is 1.
+
+  edgespool demo
+  edgespool demo --seconds 60 --keep")]
+    Demo(Demo),
 }
 
 #[derive(Debug, Args)]
@@ -292,6 +308,16 @@ pub(crate) struct Watches {
 pub(crate) struct Export {
     /// Where to; made if it does not exist
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How long the devices work; what then waits is still delivered
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Leave the directory, and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]
