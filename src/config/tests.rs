@@ -11,6 +11,7 @@ use crate::base::{ByteSize, Secret};
 use crate::sys::os::OsFs;
 
 mod receive;
+mod reference;
 mod secrets;
 
 /// A directory with what the files of these tests name.
