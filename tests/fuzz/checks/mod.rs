@@ -4,7 +4,8 @@
 //! with what the fuzzer makes up, `tests/corpus.rs` with the files of
 //! `tests/corpus/<target>/`.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod disk;
 pub mod ftp;
