@@ -93,6 +93,18 @@ step: ok, or what failed and what to do about it.")]
 Writes edgespool.toml, a password file to fill in and the directory that is watched.
 Nothing that exists is changed.")]
     Init(Init),
+    /// Put the program, its service and a config in place on a systemd machine
+    #[command(after_help = "\
+Copies this program to /usr/local/bin, writes the service with its user and directories,
+and a config to start from if there is none; starts nothing, and says what is to be done
+next. A second time, with a config, it also lets the service's sandbox through to the
+watched directories. Files that were changed by hand stay as they are. Takes root.")]
+    Install(Installation),
+    /// Remove what `install` put in place
+    #[command(after_help = "\
+Stops the service first. A config that was changed, a spool in which files wait, and
+whatever else is not as it was installed, stays and is named.")]
+    Uninstall(Installation),
     /// Say what the agent does now, or what the spool holds when none runs
     #[command(after_help = "\
 Exits with 0 whether an agent runs or not; `state` of --json is running or stopped.")]
@@ -227,6 +239,18 @@ pub(crate) struct Init {
     /// The directory to write edgespool.toml into
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Installation {
+    /// Below this directory, as for an image; no service is started or stopped
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/",
+        hide_default_value = true
+    )]
+    pub(crate) root: PathBuf,
 }
 
 #[derive(Debug, Args)]

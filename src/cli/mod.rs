@@ -9,7 +9,9 @@ mod demo;
 mod exit;
 mod history;
 pub mod init;
+mod install;
 mod logging;
+mod notify;
 mod passwd;
 mod queue;
 mod receive;
@@ -21,7 +23,7 @@ mod text;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::config::{self, Config, Env};
@@ -47,6 +49,12 @@ impl Default for Outcome {
             code: Exit::Done,
         }
     }
+}
+
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the arguments, runs the command, and says how it ended. Usage mistakes
@@ -77,6 +85,8 @@ pub fn main() -> Exit {
         },
         Command::Demo(args) => demo::run(&sys, &args, cli.verbose),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
+        Command::Install(args) => show(&install::install(&sys, &args)),
+        Command::Uninstall(args) => show(&install::uninstall(&sys, &args)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),
         Command::Check(_) => print(|out| check::run(&sys, file, out)),
         Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
@@ -94,6 +104,8 @@ fn log_level(command: &Command) -> LevelFilter {
         }
         Command::Check(_)
         | Command::Init(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
         | Command::Status(_)
         | Command::Queue(_)
         | Command::History(_) => LevelFilter::Warn,

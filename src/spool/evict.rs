@@ -142,7 +142,8 @@ impl Spool {
             };
             let missing =
                 more.saturating_sub(self.options.max_size.saturating_sub(self.held_bytes()));
-            let victims = self.victims(&from, missing.max(on_disk).max(1))?;
+            let missing_on_disk = on_disk.saturating_sub(disk.unwrap_or(0));
+            let victims = self.victims(&from, missing.max(missing_on_disk).max(1))?;
             if victims.is_empty() {
                 return Ok(());
             }
