@@ -160,10 +160,8 @@ fn spoken(dialogue: &str, way: &str) -> Vec<String> {
     lines
         .map(|line| {
             let word = line.split(' ').next().unwrap();
-            let suffix = [".part", "photo.jpg"].into_iter();
-            let suffix = suffix
-                .filter(|suffix| way == "> " && line.ends_with(suffix))
-                .next();
+            let ends = |suffix: &&str| way == "> " && line.ends_with(suffix);
+            let suffix = [".part", "photo.jpg"].into_iter().find(ends);
             format!("{word} {}", suffix.unwrap_or_default())
         })
         .collect()

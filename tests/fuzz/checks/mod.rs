@@ -12,8 +12,11 @@ pub mod ftp;
 pub mod spool;
 pub mod text;
 
+/// Panics when its claim does not hold for an input.
+pub type Check = fn(&[u8]);
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 14] = [
+pub const TARGETS: [(&str, Check); 14] = [
     ("addresses", ftp::addresses),
     ("commands", ftp::commands),
     ("config", text::config),
