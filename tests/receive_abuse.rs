@@ -103,7 +103,7 @@ fn shoot(addr: SocketAddr, login: (&str, &str), next: &AtomicUsize, shots: &Mute
         let n = next.fetch_add(1, Ordering::Relaxed) as u64;
         let size = [0, 1, 5_000, 70_000, 400_000, 3_000_000][rng.usize(..6)];
         let name = format!("f{n}");
-        let reply = session.store(&format!("STOR {name}"), &content(n, size));
+        let reply = session.store(format!("STOR {name}"), &content(n, size));
         let received = reply.starts_with("226");
         shots.lock().unwrap().push((name, n, size, received));
         if !received {
@@ -163,7 +163,7 @@ fn what_had_its_226_is_whole_after_kill_9_and_the_rest_goes_on() {
                 );
                 session.say(format!("REST {}", there.len()));
             }
-            let reply = session.store(&format!("STOR {name}"), &bytes[there.len()..]);
+            let reply = session.store(format!("STOR {name}"), &bytes[there.len()..]);
             assert!(reply.starts_with("226"), "kill {kill}: {name}: {reply:?}");
             assert!(
                 fs::read(&path).unwrap() == bytes,
