@@ -267,7 +267,7 @@ fn two_gigabytes_come_and_go_in_bounded_memory() {
     };
     let mut sending = curl(Tls::Explicit, &["-T", "-"]);
     let mut pipe = sending.stdin.take().unwrap();
-    for n in 0..LARGE / BLOCK {
+    for n in 0..LARGE / BLOCK as u64 {
         pipe.write_all(&block(n)).unwrap();
     }
     drop(pipe);
@@ -281,8 +281,8 @@ fn two_gigabytes_come_and_go_in_bounded_memory() {
 }
 
 fn is_the_large_file(mut from: impl Read) {
-    let mut read = vec![0; BLOCK as usize];
-    for n in 0..LARGE / BLOCK {
+    let mut read = vec![0; BLOCK];
+    for n in 0..LARGE / BLOCK as u64 {
         from.read_exact(&mut read).unwrap();
         assert!(read == block(n), "block {n}");
     }
@@ -291,7 +291,7 @@ fn is_the_large_file(mut from: impl Read) {
 
 /// Different for each `n`, and quickly made.
 fn block(n: u64) -> Vec<u8> {
-    let mut bytes = vec![0; BLOCK as usize];
+    let mut bytes = vec![0; BLOCK];
     let mut value = n + 1;
     for word in bytes.chunks_exact_mut(8) {
         value = value
@@ -304,7 +304,7 @@ fn block(n: u64) -> Vec<u8> {
 
 const FILES: usize = 10_000;
 const LARGE: u64 = 2 << 30;
-const BLOCK: u64 = 1 << 20;
+const BLOCK: usize = 1 << 20;
 
 /// Two buffers of 64 KiB and TLS for the one session, and the allocator's slack;
 /// nothing that grows with the files.

@@ -230,8 +230,8 @@ fn a_link_that_comes_and_goes_leads_nowhere() {
         });
         let mut session = fort.session();
         for n in 0..300 {
-            session.store(&format!("STOR swap/new-{n}"), b"inside");
-            session.store(&format!("APPE swap/{SECRET_NAME}"), b"");
+            session.store(format!("STOR swap/new-{n}"), b"inside");
+            session.store(format!("APPE swap/{SECRET_NAME}"), b"");
             let (bytes, _) = session.fetch(format!("RETR swap/{SECRET_NAME}"));
             assert!(!tells(&bytes, SECRET_NAME.as_bytes()));
             session.say(format!("MKD swap/dir-{n}"));
