@@ -456,3 +456,31 @@ fn required_tls_lets_nobody_in_without_and_no_tls_offers_none() {
          assert 'AUTH' not in ftp.sendcmd('FEAT')\n",
     ));
 }
+
+#[test]
+fn what_is_not_given_is_made_up_and_works() {
+    let receiver = Receiver::start_unnamed();
+    assert_eq!(receiver.user, "edgespool");
+    assert_eq!(receiver.password.len(), 16, "{}", receiver.password);
+    succeeded(&receiver.python(Tls::Explicit, "connect().quit()\n"));
+    let other = Receiver::start_unnamed();
+    assert_ne!(receiver.password, other.password);
+}
+
+#[test]
+fn the_control_connection_can_go_back_to_clear_text() {
+    let receiver = Receiver::start();
+    let file = receiver.scratch("curl").join("file");
+    let bytes = content(3, 300_000);
+    fs::write(&file, &bytes).unwrap();
+    for mode in ["active", "passive"] {
+        let url = format!("{}/{mode}", receiver.url(Tls::Explicit));
+        let args = ["--ftp-ssl-ccc", "--ftp-ssl-ccc-mode", mode, "-T"].map(str::to_owned);
+        let args = args.into_iter().chain([arg(&file), url]);
+        succeeded(&receiver.curl(Tls::Explicit, args));
+        assert!(
+            fs::read(receiver.root().join(mode)).unwrap() == bytes,
+            "{mode}"
+        );
+    }
+}

@@ -131,7 +131,7 @@ async fn serve(
     told.send(receiver.addresses()[0].0).unwrap();
     let stopping = async {
         let _ = stopped.recv().await;
-        receiver.stop();
+        receiver.stop(LONG);
         std::future::pending::<()>().await;
     };
     smol::future::or(receiver.run(), stopping).await;

@@ -253,6 +253,7 @@ impl Feed for LaneFeed {
         };
         if let Some(transfer) = self.agent.transfers.borrow_mut().get_mut(&self.session) {
             transfer.sending = None;
+            transfer.quiet_looks = 0;
         }
         if sent > 0 {
             let lane = doing.lane;
@@ -267,6 +268,7 @@ impl Feed for LaneFeed {
 
 impl super::session::Transfer {
     fn show(&mut self, entry: &Entry, position: u64) {
+        self.quiet_looks = 0;
         match &mut self.sending {
             Some(sending) if sending.path == entry.path => sending.sent = position,
             other => {

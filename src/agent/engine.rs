@@ -29,7 +29,12 @@ impl Agent {
         if let Some(control) = control {
             self.listen(control);
         }
-        for lane in 0..self.setup.lanes.len() {
+        let lanes = self.setup.lanes.len();
+        self.unwatched.set(lanes);
+        if lanes == 0 {
+            self.watching.close();
+        }
+        for lane in 0..lanes {
             self.spawn(self.clone().watch_lane(LaneId(lane)));
         }
         self.start_receiving();
@@ -153,6 +158,7 @@ impl Agent {
     async fn drive(self: &Rc<Self>, done: &dyn Fn() -> bool) {
         let mut sessions = Sessions::default();
         while !self.stopping.get() && !done() {
+            self.pulse.engine.turn();
             loop {
                 let action = self.state.borrow_mut().poll(&self.moment());
                 match action {
@@ -188,6 +194,7 @@ impl Agent {
                 let transfer = Transfer {
                     server,
                     sending: None,
+                    quiet_looks: 0,
                     cut: None,
                 };
                 self.transfers.borrow_mut().insert(session, transfer);
@@ -211,6 +218,7 @@ impl Agent {
         }
         let mut limit = self.sys.clock.mono().after(STOP_LIMIT);
         while (self.is_delivering() || self.receiving.is_busy()) && self.sys.clock.mono() < limit {
+            self.pulse.engine.turn();
             if !self.draining.get() || !self.is_delivering() {
                 // At a reload it receives until nothing else is waited for.
                 self.stop_receiving();

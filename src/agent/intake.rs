@@ -33,10 +33,18 @@ impl Agent {
         let started = Watcher::start(&self.sys, hints, options, taken, sender);
         match started {
             Ok((watcher, control)) => {
+                let counted = async {
+                    control.begun().await;
+                    self.watch_begun();
+                    std::future::pending::<()>().await;
+                };
                 let taking = self.take_all(lane, &receiver, Some(&control));
-                smol::future::or(watcher.run(), taking).await;
+                smol::future::or(watcher.run(), smol::future::or(taking, counted)).await;
             }
-            Err(e) => log::error!("watch {:?}: {e}", setup.watch.name),
+            Err(e) => {
+                log::error!("watch {:?}: {e}", setup.watch.name);
+                self.watch_begun();
+            }
         }
     }
 

@@ -16,6 +16,7 @@ mod engine;
 mod intake;
 mod memory;
 mod outcome;
+mod pulse;
 mod receiving;
 mod session;
 mod settling;
@@ -46,6 +47,7 @@ use archiving::Archiving;
 use delivery::Tries;
 pub use memory::Memory;
 pub use outcome::Outcome;
+use pulse::Pulse;
 use receiving::Receiving;
 use session::Transfer;
 use settling::Settling;
@@ -88,6 +90,11 @@ pub struct Agent {
     stopping: Cell<bool>,
     draining: Cell<bool>,
     stopped: Stopped,
+    pulse: Pulse,
+    /// Watches whose directory nobody has looked for yet.
+    unwatched: Cell<usize>,
+    /// Closed when there are none of these any more.
+    watching: Stopped,
     /// Lanes whose files the spool has no room for, as was said.
     without_room: RefCell<BTreeSet<LaneId>>,
     /// What was said of files that could not be taken.
@@ -196,6 +203,9 @@ impl Agent {
             scanned: Cell::new(false),
             scans_left: Cell::default(),
             stopped: Stopped::new(),
+            pulse: Pulse::new(),
+            unwatched: Cell::default(),
+            watching: Stopped::new(),
             without_room: RefCell::default(),
             said: RefCell::default(),
             outcome: RefCell::default(),

@@ -406,6 +406,11 @@ struct LaneRoom {
 }
 
 impl Room for LaneRoom {
+    fn free(&self, staged: u64) -> u64 {
+        let free = self.spool.blocking(|spool| spool.free_room(staged));
+        free.unwrap_or_default()
+    }
+
     fn has(&self, staged: u64, more: u64) -> bool {
         let ask = |spool: &mut Spool| spool.has_room(&self.lane, staged, more);
         self.spool.blocking(ask).unwrap_or_else(|e| {

@@ -32,6 +32,8 @@ type Opened = Result<Box<dyn File>, SpoolError>;
 pub(super) struct Transfer {
     pub(super) server: ServerId,
     pub(super) sending: Option<Sending>,
+    /// Looks of `pulse.rs` since something moved.
+    pub(super) quiet_looks: u32,
     /// The file that was on its way when the session broke.
     pub(super) cut: Option<String>,
 }

@@ -38,6 +38,11 @@ impl Settling {
         }
     }
 
+    /// What the loop waits for.
+    pub(super) fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         self.pending.get() > 0
     }
@@ -86,11 +91,13 @@ impl Agent {
     async fn gather(&self) {
         let settling = &self.settling;
         while settling.row.borrow().is_empty() {
+            self.pulse.settling.turn();
             settling.signal.wait().await;
         }
         let due = self.sys.clock.mono().after(LINGER);
         let more_comes = || !self.stopping.get() && !self.state.borrow().is_drained();
         while settling.row.borrow().len() < BATCH && more_comes() && self.sys.clock.mono() < due {
+            self.pulse.settling.turn();
             smol::future::or(settling.signal.wait(), self.sys.clock.sleep_until(due)).await;
         }
     }
@@ -98,6 +105,7 @@ impl Agent {
     async fn settle(&self, batch: Vec<Leaving>) {
         let settlements: Vec<Settlement> = batch.iter().map(|l| l.settlement.clone()).collect();
         loop {
+            self.pulse.settling.turn();
             let again = settlements.clone();
             let done = self.spool.with(move |spool| spool.settle(&again)).await;
             match done {

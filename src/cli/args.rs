@@ -93,6 +93,18 @@ step: ok, or what failed and what to do about it.")]
 Writes edgespool.toml, a password file to fill in and the directory that is watched.
 Nothing that exists is changed.")]
     Init(Init),
+    /// Put the program, its service and a config in place on a systemd machine
+    #[command(after_help = "\
+Copies this program to /usr/local/bin, writes the service with its user and directories,
+and a config to start from if there is none; starts nothing, and says what is to be done
+next. A second time, with a config, it also lets the service's sandbox through to the
+watched directories. Files that were changed by hand stay as they are. Takes root.")]
+    Install(Installation),
+    /// Remove what `install` put in place
+    #[command(after_help = "\
+Stops the service first. A config that was changed, a spool in which files wait, and
+whatever else is not as it was installed, stays and is named.")]
+    Uninstall(Installation),
     /// Say what the agent does now, or what the spool holds when none runs
     #[command(after_help = "\
 Exits with 0 whether an agent runs or not; `state` of --json is running or stopped.")]
@@ -109,6 +121,22 @@ was there already); or that it did not: evicted (the spool was full), dropped (b
   edgespool history --since 1d
   edgespool history --json | jq -r 'select(.attempts > 1) | .path'")]
     History(History),
+    /// Show all of it on this machine: fake devices, a link that breaks, a receiver
+    #[command(after_help = "\
+A fake camera draws pictures, a fake sensor writes tables, the agent takes both into its
+spool and uploads them, with TLS, to a receiver in the same process, over a link that is
+slow and breaks in the middle of files. It needs no root and no network: everything
+happens below $TMPDIR and on the loopback interface, and is removed at the end.
+
+On a terminal it is shown live, elsewhere (and with -v, beside the log) line by line.
+At the end both sides are compared, byte by byte. Exit code 0 means that all of this
+holds: every file arrived once, whole, under its final name; at least one was cut in the
+middle and then resumed, not sent anew; the server has nothing else, and the devices
+have nothing left. Anything else, Ctrl-C too, is 1.
+
+  edgespool demo
+  edgespool demo --seconds 60 --keep")]
+    Demo(Demo),
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +242,18 @@ pub(crate) struct Init {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Installation {
+    /// Below this directory, as for an image; no service is started or stopped
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/",
+        hide_default_value = true
+    )]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Status {
     /// One JSON document
     #[arg(long)]
@@ -292,6 +332,16 @@ pub(crate) struct Watches {
 pub(crate) struct Export {
     /// Where to; made if it does not exist
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// How long the devices work; what then waits is still delivered
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Leave the directory, and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,10 +5,13 @@ mod assemble;
 mod check;
 pub mod check_offline;
 mod context;
+mod demo;
 mod exit;
 mod history;
 pub mod init;
+mod install;
 mod logging;
+mod notify;
 mod passwd;
 mod queue;
 mod receive;
@@ -20,7 +23,7 @@ mod text;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 
 use crate::config::{self, Config, Env};
@@ -46,6 +49,12 @@ impl Default for Outcome {
             code: Exit::Done,
         }
     }
+}
+
+/// The definition of the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the arguments, runs the command, and says how it ended. Usage mistakes
@@ -74,7 +83,10 @@ pub fn main() -> Exit {
             Some(args::ReceiveCommand::Passwd) => passwd::run(&sys),
             None => receive::run(&sys, &args),
         },
+        Command::Demo(args) => demo::run(&sys, &args, cli.verbose),
         Command::Init(init) => show(&init::init(&*sys.fs, &init.dir)),
+        Command::Install(args) => show(&install::install(&sys, &args)),
+        Command::Uninstall(args) => show(&install::uninstall(&sys, &args)),
         Command::Check(check) if check.offline => show(&offline(&sys, file)),
         Command::Check(_) => print(|out| check::run(&sys, file, out)),
         Command::Status(args) => in_context(&sys, file, |c, out| status::run(c, &args, out)),
@@ -92,9 +104,13 @@ fn log_level(command: &Command) -> LevelFilter {
         }
         Command::Check(_)
         | Command::Init(_)
+        | Command::Install(_)
+        | Command::Uninstall(_)
         | Command::Status(_)
         | Command::Queue(_)
         | Command::History(_) => LevelFilter::Warn,
+        // It tells the story itself, and breaks the link itself.
+        Command::Demo(_) => LevelFilter::Error,
     }
 }
 

@@ -9,7 +9,7 @@ use async_signal::{Signal, Signals};
 use smol::LocalExecutor;
 use smol::stream::StreamExt;
 
-use super::{Exit, assemble, complain, logging, say};
+use super::{Exit, assemble, complain, logging, notify, say};
 use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
 use crate::config::{self, Config, Env};
@@ -35,13 +35,21 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
                 listen(sys, file, signals, &agent, &new).await;
                 std::future::pending().await
             };
+            let tending = async {
+                notify::tend(&*sys.clock, &agent).await;
+                std::future::pending().await
+            };
             agent.say_hello().await;
-            let outcome = smol::future::or(agent.run(Some(&control)), listening).await;
+            let beside = smol::future::or(listening, tending);
+            let outcome = smol::future::or(agent.run(Some(&control)), beside).await;
             // Left behind it would only look like an agent.
             let _gone = std::fs::remove_file(&control);
             keep.replace(Some(agent.memory()));
             match &outcome.spool_failed {
-                Some(_) => Exit::Failed,
+                Some(why) => {
+                    notify::stopping(why);
+                    Exit::Failed
+                }
                 None => Exit::Done,
             }
         });
@@ -66,16 +74,21 @@ async fn listen(
     while let Some(signal) = signals.next().await {
         match signal {
             Ok(Signal::Hup) => {
+                notify::reloading();
                 if let Some(config) = reload(sys, file).await {
                     log::info!(
                         "config read again; going on with it when the transfers under way end"
                     );
+                    notify::draining();
                     new.replace(Some(config));
                     agent.drain();
+                } else {
+                    notify::reload_refused();
                 }
             }
             Ok(signal) => {
                 log::info!("{}", stopping_on(signal));
+                notify::stopping(stopping_on(signal));
                 new.take();
                 agent.stop();
             }

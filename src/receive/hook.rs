@@ -126,6 +126,7 @@ mod tests {
             watch: None,
             file: None,
             size: 7,
+            from: 0,
         }
     }
 

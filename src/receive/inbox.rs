@@ -37,6 +37,9 @@ pub trait Inbox {
 
 /// The room that a lane has, asked from threads of the pool. Blocks.
 pub trait Room: Send + Sync {
+    /// How many bytes there is room for as it is, beside `staged` ones of the
+    /// same upload that are on the disk.
+    fn free(&self, staged: u64) -> u64;
     /// Whether an upload of which `staged` bytes are on the disk may grow by
     /// `more`. Where the oldest entries go when there is no room, they go now.
     fn has(&self, staged: u64, more: u64) -> bool;
@@ -96,6 +99,10 @@ impl Inbox for NoInbox {
 }
 
 impl Room for NoInbox {
+    fn free(&self, _: u64) -> u64 {
+        0
+    }
+
     fn has(&self, _: u64, _: u64) -> bool {
         false
     }

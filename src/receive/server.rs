@@ -63,8 +63,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Tells everyone of a file.
+    /// Tells everyone of a file, unless it is to be renamed first.
     pub(super) fn received(&self, received: &Received) {
+        if received.waits() {
+            return;
+        }
         self.observer.received(received);
         self.hook.add(received);
     }

@@ -70,6 +70,10 @@ pub(super) struct MemoryInbox {
 pub(super) struct MemoryRoom(pub(super) AtomicU64);
 
 impl Room for MemoryRoom {
+    fn free(&self, staged: u64) -> u64 {
+        self.0.load(Ordering::Relaxed).saturating_sub(staged)
+    }
+
     fn has(&self, staged: u64, more: u64) -> bool {
         staged + more <= self.0.load(Ordering::Relaxed)
     }

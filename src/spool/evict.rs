@@ -68,29 +68,34 @@ impl Spool {
         Ok(admitted)
     }
 
+    /// How many bytes a file of which `staged` bytes are on this filesystem
+    /// already may grow by, and be taken then.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn free_room(&self, staged: u64) -> Result<u64, SpoolError> {
+        self.core.check_writable()?;
+        let disk = self.room_on_disk()?.unwrap_or(0);
+        let left = self.options.max_size.saturating_sub(self.held_bytes());
+        Ok(disk.min(left.saturating_sub(staged)))
+    }
+
     /// Whether a file of which `staged` bytes are on this filesystem already may
-    /// grow by `more` and be taken then. With [`WhenFull::DropOldest`] the oldest
-    /// entries go for it now.
+    /// grow by `more`. With [`WhenFull::DropOldest`] the oldest entries go for it
+    /// now.
     ///
     /// # Errors
     /// What the disk says.
     pub fn has_room(&mut self, lane: &str, staged: u64, more: u64) -> Result<bool, SpoolError> {
-        self.core.check_writable()?;
-        let size = staged.saturating_add(more);
-        let max = self.options.max_size;
-        let fits = |spool: &Spool| -> Result<bool, SpoolError> {
-            let disk = spool.room_on_disk()?;
-            let held = spool.held_bytes();
-            Ok(disk.is_some_and(|room| room >= more) && max.saturating_sub(held) >= size)
-        };
-        if fits(self)? {
+        if self.free_room(staged)? >= more {
             return Ok(true);
         }
-        if self.options.when_full != WhenFull::DropOldest || size > max {
+        let size = staged.saturating_add(more);
+        if self.options.when_full != WhenFull::DropOldest || size > self.options.max_size {
             return Ok(false);
         }
         self.evict(lane, size, more)?;
-        fits(self)
+        Ok(self.free_room(staged)? >= more)
     }
 
     fn was_copied(&mut self, lane: &str, taking: &Taking) -> Result<bool, SpoolError> {
@@ -137,7 +142,8 @@ impl Spool {
             };
             let missing =
                 more.saturating_sub(self.options.max_size.saturating_sub(self.held_bytes()));
-            let victims = self.victims(&from, missing.max(on_disk).max(1))?;
+            let missing_on_disk = on_disk.saturating_sub(disk.unwrap_or(0));
+            let victims = self.victims(&from, missing.max(missing_on_disk).max(1))?;
             if victims.is_empty() {
                 return Ok(());
             }

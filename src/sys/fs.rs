@@ -168,6 +168,12 @@ pub trait Fs: Send + Sync {
     /// Whether anyone has the file open for writing (a read lease is refused
     /// while a writer exists).
     fn writers(&self, path: &Path) -> io::Result<Writers>;
+    /// Writes to files that have ended since the process began: while it grows, a
+    /// long copy is under way and the disk answers. A disk that counts none need
+    /// not implement it.
+    fn writes(&self) -> u64 {
+        0
+    }
     /// Opens a directory that nobody gets out of; a link in the last part of
     /// `path` is followed, because whoever configured it chose it. `Unsupported`
     /// on a disk that has none.

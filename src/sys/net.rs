@@ -25,6 +25,15 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin {
     /// Bytes that were written but that the peer has not acknowledged yet;
     /// `None` where nobody can tell.
     fn unacked(&self) -> Option<u64>;
+    /// Lets the connection end with a reset (RST) when it is dropped: what is
+    /// not sent yet is thrown away, and the peer sees a break, not an end.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no such thing; dropping it then ends it as
+    /// ever.
+    fn reset_on_drop(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Sends up to `len` bytes of `file` from `offset` on, without a copy in
     /// our memory: waits until the connection takes some, and gives their
     /// number; 0 is the end of the file. `None`, or `Unsupported`, where there

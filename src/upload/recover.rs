@@ -217,11 +217,8 @@ impl Session {
     async fn make_directories(&mut self, file: &RemotePath) -> Result<(), Failure> {
         let mut last = None;
         for directory in file.parents() {
-            if self
-                .made
-                .iter()
-                .any(|made| made.as_bytes().starts_with(directory.as_bytes()))
-            {
+            let mut made = self.made.iter();
+            if made.any(|made| is_or_holds(directory.as_bytes(), made.as_bytes())) {
                 continue;
             }
             if let Some(tag) = last
@@ -240,8 +237,35 @@ impl Session {
     }
 }
 
+/// Whether two absolute paths are the same, or the first is a directory above
+/// the second.
+fn is_or_holds(directory: &[u8], path: &[u8]) -> bool {
+    // `/c1` is not above `/c10`.
+    let rest = path.strip_prefix(directory);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || directory.ends_with(b"/"))
+}
+
 /// Uploads of one entry that may break off within one run.
 const BROKEN_MAX: u32 = 3;
 
 /// Leaves room for what else is in flight.
 const MKD_IN_FLIGHT_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_whose_name_only_begins_another_is_not_above_it() {
+        for (directory, path, expected) in [
+            (&b"/c1"[..], &b"/c1"[..], true),
+            (b"/c1", b"/c1/sub", true),
+            (b"/", b"/c1", true),
+            (b"/c1", b"/c10", false),
+            (b"/c1", b"/c10/sub", false),
+            (b"/c1/sub", b"/c1", false),
+        ] {
+            assert_eq!(is_or_holds(directory, path), expected);
+        }
+    }
+}

@@ -24,11 +24,14 @@ pub struct Watcher {
     already_taken: AlreadyTaken,
     pub(super) out: Sender<Vec<Ready>>,
     pub(super) control: Receiver<Command>,
+    /// Dropped once the directory was looked for.
+    beginning: Option<Sender<()>>,
 }
 
 /// What the owner of a watcher can ask of it. Dropping it stops the watcher.
 pub struct Control {
     sender: Sender<Command>,
+    begun: Receiver<()>,
 }
 
 /// What [`Control`] tells its watcher.
@@ -58,6 +61,13 @@ impl Control {
         }
     }
 
+    /// Ends when the directory is watched, or turned out not to be there: from
+    /// then on nothing that happens in it is missed.
+    pub async fn begun(&self) {
+        // Nothing is ever sent; only dropping the other end ends this.
+        let _dropped = self.begun.recv().await;
+    }
+
     /// Ends the watcher's future at its next step.
     pub async fn stop(self) {
         self.send(Command::Stop).await;
@@ -84,6 +94,7 @@ impl Watcher {
     ) -> Result<(Watcher, Control), OptionsError> {
         options.check()?;
         let (sender, control) = bounded(4);
+        let (beginning, begun) = bounded(1);
         let watcher = Watcher {
             sys: sys.clone(),
             source,
@@ -91,15 +102,18 @@ impl Watcher {
             already_taken,
             out,
             control,
+            beginning: Some(beginning),
         };
-        Ok((watcher, Control { sender }))
+        Ok((watcher, Control { sender, begun }))
     }
 
     /// Watches until it is stopped, or nobody receives the offers any more.
     pub async fn run(mut self) {
         let mut missing = false;
         loop {
-            let end = match self.begin().await {
+            let begun = self.begin().await;
+            self.beginning.take();
+            let end = match begun {
                 Ok(stretch) => {
                     if std::mem::take(&mut missing) {
                         self.say_back();

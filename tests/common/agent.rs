@@ -1,6 +1,6 @@
 //! The built binary, run with a bound on its time.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ impl Output {
 /// Runs `edgespool` to its end.
 pub fn edgespool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     let dir = tempfile::tempdir().unwrap();
-    let mut running = Running::start(dir.path(), args);
+    let mut running = Running::start(dir.path(), args, &[]);
     running.wait(WAIT_MAX)
 }
 
@@ -40,6 +40,7 @@ pub fn edgespool<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
 pub struct Agent {
     dir: tempfile::TempDir,
     running: Option<Running>,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Agent {
@@ -48,6 +49,7 @@ impl Agent {
         let agent = Self {
             dir: tempfile::tempdir().unwrap(),
             running: None,
+            environment: Vec::new(),
         };
         fs::create_dir(agent.watched()).unwrap();
         agent
@@ -90,15 +92,20 @@ impl Agent {
         fs::write(self.config(), text).unwrap();
     }
 
+    /// Adds a variable to the environment of what is started from now on.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
     /// Runs a command with this config, to its end.
     pub fn command(&self, args: &[&str]) -> Output {
-        Running::start(self.dir(), self.with_config(args)).wait(WAIT_MAX)
+        self.launch(args).wait(WAIT_MAX)
     }
 
     /// Starts a command, usually `run`, in the background.
     pub fn start(&mut self, args: &[&str]) {
         assert!(self.running.is_none(), "it runs");
-        self.running = Some(Running::start(self.dir(), self.with_config(args)));
+        self.running = Some(self.launch(args));
     }
 
     /// The process id of what runs in the background.
@@ -136,10 +143,10 @@ impl Agent {
             .unwrap_or_default()
     }
 
-    fn with_config(&self, args: &[&str]) -> Vec<std::ffi::OsString> {
+    fn launch(&self, args: &[&str]) -> Running {
         let mut all = vec!["-c".into(), self.config().into_os_string()];
-        all.extend(args.iter().map(Into::into));
-        all
+        all.extend(args.iter().map(OsString::from));
+        Running::start(self.dir(), all, &self.environment)
     }
 }
 
@@ -187,7 +194,11 @@ struct Running {
 }
 
 impl Running {
-    fn start<A: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = A>) -> Self {
+    fn start<A: AsRef<OsStr>>(
+        dir: &Path,
+        args: impl IntoIterator<Item = A>,
+        environment: &[(String, OsString)],
+    ) -> Self {
         let output = tempfile::tempdir().unwrap();
         let file = |name| File::create(output.path().join(name)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_edgespool"))
@@ -195,6 +206,7 @@ impl Running {
             .current_dir(dir)
             .env_remove("EDGESPOOL_CONFIG")
             .env_remove("EDGESPOOL_PASSWORD")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file("stdout"))
             .stderr(file("stderr"))

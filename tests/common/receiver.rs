@@ -46,20 +46,34 @@ impl Receiver {
     pub fn start_at(listen: &str, more: &[&str]) -> Receiver {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
-        Receiver::start_in(dir, listen, more)
+        Receiver::start_in(dir, listen, more, Some(LOGIN))
     }
 
-    fn start_in(dir: tempfile::TempDir, listen: &str, more: &[&str]) -> Receiver {
+    /// With a user and a password that the receiver makes up.
+    pub fn start_unnamed() -> Receiver {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        Receiver::start_in(dir, "127.0.0.1:0", &[], None)
+    }
+
+    fn start_in(
+        dir: tempfile::TempDir,
+        listen: &str,
+        more: &[&str],
+        login: Option<(&str, &str)>,
+    ) -> Receiver {
         let path = |name: &str| dir.path().join(name);
         let child = Command::new(env!("CARGO_BIN_EXE_edgespool"))
-            .args(["receive", "-v", "--user", "camera", "--listen", listen])
+            .args(["receive", "-v", "--listen", listen])
             .args(["--listen-implicit", listen])
             .arg("--root")
             .arg(path("root"))
             .arg("--state")
             .arg(path("state"))
             .args(more)
-            .env("EDGESPOOL_PASSWORD", PASSWORD)
+            .env_remove("EDGESPOOL_PASSWORD")
+            .envs(login.map(|(_, password)| ("EDGESPOOL_PASSWORD", password)))
+            .args(login.into_iter().flat_map(|(user, _)| ["--user", user]))
             .stdin(Stdio::null())
             .stdout(File::create(path("stdout")).unwrap())
             .stderr(File::create(path("stderr")).unwrap())
@@ -70,8 +84,11 @@ impl Receiver {
             dir,
             addr: ([127, 0, 0, 1], 0).into(),
             implicit: ([127, 0, 0, 1], 0).into(),
-            user: "camera".to_owned(),
-            password: PASSWORD.to_owned(),
+            user: String::new(),
+            password: login
+                .map(|(_, password)| password)
+                .unwrap_or_default()
+                .to_owned(),
             fingerprint: String::new(),
         };
         receiver.read_introduction(!more.contains(&"none"));
@@ -97,6 +114,8 @@ impl Receiver {
             match word {
                 "url" if value.starts_with("ftps:") => self.implicit = address(),
                 "url" => self.addr = address(),
+                "user" => self.user = value.to_owned(),
+                "password" => self.password = value.to_owned(),
                 "sha256" => self.fingerprint = value.to_owned(),
                 _ => {}
             }
@@ -159,7 +178,7 @@ impl Receiver {
         let _ = self.child.wait();
         let empty = tempfile::tempdir().unwrap();
         let dir = std::mem::replace(&mut self.dir, empty);
-        Receiver::start_in(dir, "127.0.0.1:0", &[])
+        Receiver::start_in(dir, "127.0.0.1:0", &[], Some(LOGIN))
     }
 
     /// `ftp://host:port` or, for implicit TLS, `ftps://host:port`, without a path.
@@ -266,7 +285,7 @@ pub fn arg(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-const PASSWORD: &str = "correct-horse";
+const LOGIN: (&str, &str) = ("camera", "correct-horse");
 
 const PRELUDE: &str = r#"
 import ftplib, io, os, socket, ssl, sys

@@ -206,6 +206,7 @@ impl World {
                 max: Duration::from_secs(900),
             },
             file_attempts: 10,
+            receive: None,
             memory,
             hints: Rc::new(self.kernel.clone()),
         }

@@ -107,17 +107,20 @@ impl Account {
             path,
             below,
             size,
+            from,
             ..
         } = incoming;
         files.note_upload(&path);
         if let Some(lane) = self.taking_lane(&place, &below) {
             drop(file);
             self.take(&place, lane, turn, &below, &below).await?;
-            return Ok(self.received(path, Some(lane), None, size));
+            let received = self.received(path, Some(lane), None, size);
+            return Ok(Received { from, ..received });
         }
         let on_disk = place.on_disk(&below);
         place.finish(&self.pool, file, below, turn).await?;
-        Ok(self.received(path, None, Some(on_disk), size))
+        let received = self.received(path, place.lane.as_ref(), Some(on_disk), size);
+        Ok(Received { from, ..received })
     }
 
     /// The lane, if it takes a file of this name.
@@ -324,6 +327,7 @@ impl Account {
             watch: lane.map(|lane| lane.name.clone()),
             file,
             size,
+            from: 0,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Incoming {
     pub(super) path: VirtualPath,
     /// Below its folder.
     pub(super) below: Vec<u8>,
+    /// Where it began: what was there before is kept.
+    pub(super) from: u64,
     /// Bytes so far; the file is not longer.
     pub(super) size: u64,
     /// What waited in the lane when it began.
@@ -80,15 +82,6 @@ impl Incoming {
     pub fn path(&self) -> &VirtualPath {
         &self.path
     }
-
-    /// Whether the lane, if it goes to one, has room for so many bytes (ALLO).
-    #[must_use]
-    pub fn has_room(&self, bytes: u64) -> bool {
-        match &self.place.lane {
-            Some(lane) => lane.room.has(self.size, bytes),
-            None => self.place.tree.space().is_ok_and(|s| s.free >= bytes),
-        }
-    }
 }
 
 /// Asks the lane for room in steps, so that not every buffer has to ask.
@@ -97,12 +90,15 @@ fn grant(lane: &Lane, size: u64, granted: u64, len: u64) -> Result<u64, FileErro
     if end <= granted {
         return Ok(granted);
     }
-    for more in [len.max(GRANT_STEP), len] {
-        if lane.room.has(size, more) {
-            return Ok(size.saturating_add(more));
-        }
+    let free = lane.room.free(size);
+    if free >= len {
+        return Ok(size.saturating_add(free.min(len.max(GRANT_STEP))));
     }
-    Err(FileError::Full)
+    // Not more than is needed, because entries may have to go for it.
+    match lane.room.has(size, len) {
+        true => Ok(end),
+        false => Err(FileError::Full),
+    }
 }
 
 /// Room is asked for in steps of so many bytes where there is plenty.
@@ -115,10 +111,22 @@ pub struct Received {
     pub user: String,
     /// What the user calls it.
     pub path: VirtualPath,
-    /// The watch whose lane took it; `None` when it stays where it is.
+    /// The watch whose lane it is for; `None` when it goes to a directory.
     pub watch: Option<String>,
-    /// Where it is on disk, if it stays there.
+    /// Where it is on disk, if it stays there: in a directory, or before its lane
+    /// until it gets a name that the lane takes.
     pub file: Option<PathBuf>,
     /// Its size in bytes.
     pub size: u64,
+    /// Where the upload that completed it began, in bytes; 0 unless it went on
+    /// with what was there (REST, APPE).
+    pub from: u64,
+}
+
+impl Received {
+    /// Whether it is durable but waits for a name that its lane takes.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.watch.is_some() && self.file.is_some()
+    }
 }

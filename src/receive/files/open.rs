@@ -65,6 +65,14 @@ impl Files {
             _ => (self.create(&spot, waiting)?, 0),
         };
         drop(held);
+        if mode == Upload::Append && size == 0 && spot.place.remembered(&spot.path).is_some() {
+            log::warn!(
+                "receive: user {:?} appends to {}, which was received and sent on: what comes now \
+                 is a file of its own",
+                self.user,
+                path.to_bytes().escape_ascii()
+            );
+        }
         Ok(Incoming {
             files: self.clone(),
             place: spot.place,
@@ -72,6 +80,7 @@ impl Files {
             file,
             path,
             below: spot.path,
+            from: size,
             size,
             waiting,
             granted: 0,
@@ -119,6 +128,9 @@ impl Files {
     /// Makes the directories of a lane's path: they are part of a name there.
     fn make_parents(&self, spot: &Spot) -> Result<(), FileError> {
         let ends = spot.path.iter().enumerate().filter(|(_, b)| **b == b'/');
+        if ends.clone().count() > LANE_DEPTH_MAX {
+            return Err(FileError::BadName("too many directories"));
+        }
         for (end, _) in ends {
             let parent = spot.path.get(..end).unwrap_or_default();
             match spot.place.tree.create_dir(parent) {
@@ -133,6 +145,8 @@ impl Files {
     }
 }
 
+/// Directories in a lane's path: they are made as they are named.
+const LANE_DEPTH_MAX: usize = 32;
 /// Names that are tried for STOU; each is 64 bits of chance.
 const UNIQUE_ATTEMPTS_MAX: usize = 4;
 /// A user without room is counted anew at most this often.

@@ -131,6 +131,33 @@ fn a_full_spool_does_what_its_policy_says() {
 }
 
 #[test]
+fn an_upload_may_grow_as_far_as_it_could_be_taken() {
+    for (when_full, makes_room) in [
+        (WhenFull::Pause, false),
+        (WhenFull::DropOldest, true),
+        (WhenFull::DropNewest, false),
+    ] {
+        let (fs, sys) = world();
+        let options = Options {
+            max_size: 10,
+            when_full,
+            ..Options::default()
+        };
+        let mut spool = Spool::open(&sys, Path::new(DIR), options).unwrap();
+        let takings = ["a", "b", "c", "d"].map(|name| ready(&fs, name, How::Move));
+        spool.take("cam", &takings);
+        assert_eq!(spool.free_room(2).unwrap(), 4);
+        assert!(spool.has_room("cam", 2, 4).unwrap());
+        assert_eq!(spool.lane_tally("cam").files, 4);
+        assert_eq!(spool.has_room("cam", 2, 5).unwrap(), makes_room);
+        assert_eq!(spool.lane_tally("cam").files, 4 - u64::from(makes_room));
+        assert!(!spool.has_room("cam", 0, 11).unwrap());
+        fs.set_room(1 << 20);
+        assert_eq!(spool.free_room(0).unwrap(), 0);
+    }
+}
+
+#[test]
 fn a_disk_below_its_reserve_takes_nothing() {
     let (fs, sys) = world();
     let mut spool = open(&sys).unwrap();

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
     CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
@@ -124,10 +125,18 @@ impl Fs for OsFs {
         super::lease::writers(path)
     }
 
+    fn writes(&self) -> u64 {
+        WRITES.load(Ordering::Relaxed) as u64
+    }
+
     fn open_tree(&self, path: &Path) -> io::Result<Arc<dyn Tree>> {
         Ok(Arc::new(super::tree::OsTree::open(path)?))
     }
 }
+
+/// Writes that have ended. As wide as every processor adds to at once; only
+/// whether it changes is ever asked.
+static WRITES: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) struct OsFile(pub(super) fs::File);
 
@@ -149,7 +158,9 @@ impl File for OsFile {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        let written = self.0.write_all_at(data, offset);
+        WRITES.fetch_add(1, Ordering::Relaxed);
+        written
     }
 
     fn meta(&self) -> io::Result<Meta> {

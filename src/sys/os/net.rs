@@ -131,6 +131,10 @@ impl Stream for OsStream {
         super::outq::bytes(self.socket.as_fd())
     }
 
+    fn reset_on_drop(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))
+    }
+
     fn send_file(
         &self,
         file: &Arc<dyn File>,
