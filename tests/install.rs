@@ -50,7 +50,7 @@ fn what_is_installed_is_the_program_with_its_units_and_a_config_in_order() {
     let text = fs::read_to_string(&config).unwrap();
     let start = root.path().join("var/spool/edgespool");
     let here = text.replace("/var/spool/edgespool", start.to_str().unwrap());
-    fs::write(&config, here.replace("#dir = ", "dir = \"spool\" #")).unwrap();
+    fs::write(&config, here.replacen("#dir = ", "dir = \"spool\" #", 1)).unwrap();
     let checked = edgespool(["-c", config.to_str().unwrap(), "check", "--offline"]);
     checked.expect(0);
 }

@@ -12,6 +12,7 @@ use crate::sys::os::OsFs;
 
 #[cfg(feature = "receive")]
 mod receive;
+mod reference;
 mod secrets;
 
 /// A directory with what the files of these tests name.

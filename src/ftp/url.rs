@@ -126,8 +126,9 @@ impl fmt::Display for FtpUrl {
             write!(f, "{}@", printable(user.as_bytes(), 100))?;
         }
         match self.host.contains(':') {
-            true => write!(f, "[{}]", self.host)?,
-            false => f.write_str(&self.host)?,
+            // RFC 6874: the percent sign before a zone is written as %25.
+            true => write!(f, "[{}]", self.host.replace('%', "%25"))?,
+            false => f.write_str(&self.host.replace('%', "%25"))?,
         }
         if self.port != self.scheme.default_port() {
             write!(f, ":{}", self.port)?;
@@ -211,7 +212,7 @@ mod tests {
         );
         let url = FtpUrl::parse("ftp://[fe80::1%25eth0]:21/x").unwrap();
         assert_eq!(url.host, "fe80::1%eth0");
-        assert_eq!(url.to_string(), "ftp://[fe80::1%eth0]/x");
+        assert_eq!(url.to_string(), "ftp://[fe80::1%25eth0]/x");
         assert_eq!(FtpUrl::parse("ftp://@h:/").unwrap().port, 21);
     }
 

@@ -54,7 +54,7 @@ impl fmt::Display for ParseCronError {
                  day of the week, as in \"*/15 * * * *\")"
             ),
             ParseCronError::Field { name, text } => {
-                write!(f, "\"{text}\" is not a {name}, a list, a range or a step")
+                write!(f, "{text:?} is not a {name}, a list, a range or a step")
             }
             ParseCronError::Never => f.write_str("this day does not exist in any year"),
         }

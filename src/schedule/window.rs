@@ -43,15 +43,15 @@ impl fmt::Display for ParseWindowError {
         match self {
             ParseWindowError::Days(text) => write!(
                 f,
-                "\"{text}\" names no days (write for example \"sat\", \"mon-fri\" or \"sat,sun\")"
+                "{text:?} names no days (write for example \"sat\", \"mon-fri\" or \"sat,sun\")"
             ),
             ParseWindowError::Times(text) => write!(
                 f,
-                "\"{text}\" is not a span of times (write for example \"22:00-06:00\")"
+                "{text:?} is not a span of times (write for example \"22:00-06:00\")"
             ),
             ParseWindowError::Empty(text) => write!(
                 f,
-                "\"{text}\" starts and ends at one time (write \"00:00-24:00\" for a whole day)"
+                "{text:?} starts and ends at one time (write \"00:00-24:00\" for a whole day)"
             ),
         }
     }

@@ -15,6 +15,8 @@ pub mod proxy;
 pub mod servers;
 
 mod agent;
+pub mod dialogue;
+pub mod gateway;
 pub mod receiver;
 pub mod scene;
 mod small_disk;

@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use super::servers::client;
 use super::wait_until;
 
 /// `edgespool receive` on free ports of 127.0.0.1; killed when dropped.
@@ -236,6 +238,13 @@ impl Receiver {
         command.env("SCRATCH", self.scratch("python"));
         command.output().unwrap()
     }
+
+    /// Any other client, with nobody's own settings.
+    pub fn client(&self, program: &str) -> Command {
+        let mut command = bounded(program);
+        command.env("HOME", self.scratch("home"));
+        command
+    }
 }
 
 impl Drop for Receiver {
@@ -254,12 +263,21 @@ pub fn succeeded(output: &Output) -> String {
     out
 }
 
-/// A program that is ended when it takes longer than any machine needs.
+/// A client's program, of the machine or of its package.
 fn bounded(program: &str) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["-k", "5", "240", program]);
-    command.stdin(Stdio::null());
-    command
+    let package = match program {
+        "ncftpput" | "ncftpget" => "ncftp",
+        other => other,
+    };
+    client(program, package, Duration::from_secs(1200))
+}
+
+/// The most memory that a process has ever had resident, in bytes.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<u64>().unwrap() << 10
 }
 
 /// The name of a file below a directory, as an argument.

@@ -1,6 +1,7 @@
 //! Gets the servers: Debian packages, unpacked into a private cache and never
 //! installed as such (they conflict with each other and would start as
-//! services), and pyftpdlib in a virtual environment.
+//! services), and pyftpdlib in a virtual environment. Clients come in the same
+//! way where the machine has none.
 //!
 //! The cache is `$EDGESPOOL_TESTS_CACHE`, default `~/.cache/edgespool-tests`; it
 //! takes a minute to fill, once. No root is needed for it. Where something
@@ -25,11 +26,35 @@ pub(super) struct Programs {
 ///
 /// Several processes may ask at once: one installs, the others wait for it.
 pub(super) fn ready(kind: Kind) -> Result<Programs, String> {
+    install(kind.name(), |cache| match kind {
+        Kind::Vsftpd => unpack(cache, &["vsftpd"]),
+        Kind::Proftpd => unpack(cache, &["proftpd-core", "proftpd-mod-crypto"]),
+        Kind::PureFtpd => unpack(cache, &["pure-ftpd"]),
+        Kind::Pyftpdlib => virtual_environment(cache),
+    })
+}
+
+/// The command that runs a client: the machine's own program, or that of a
+/// package.
+pub(super) fn client(program: &str, package: &str) -> Result<Vec<OsString>, String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+        return Ok(vec![program.into()]);
+    }
+    let programs = install(package, |cache| unpack(cache, &[package]))?;
+    let mut libraries = OsString::from("LD_LIBRARY_PATH=");
+    libraries.push(programs.library_path());
+    let program = programs.under(&format!("usr/bin/{program}")).into();
+    Ok(vec!["env".into(), libraries, program])
+}
+
+/// Has it installed once.
+fn install(name: &str, get: impl FnOnce(&Path) -> Result<(), String>) -> Result<Programs, String> {
     let cache = cache_dir();
     let programs = Programs {
         cache: cache.clone(),
     };
-    let done = cache.join(format!("{}.installed", kind.name()));
+    let done = cache.join(format!("{name}.installed"));
     if done.exists() {
         return Ok(programs);
     }
@@ -40,19 +65,13 @@ pub(super) fn ready(kind: Kind) -> Result<Programs, String> {
         if done.exists() {
             return Ok(());
         }
-        match kind {
-            Kind::Vsftpd => unpack(&cache, &["vsftpd"]),
-            Kind::Proftpd => unpack(&cache, &["proftpd-core", "proftpd-mod-crypto"]),
-            Kind::PureFtpd => unpack(&cache, &["pure-ftpd"]),
-            Kind::Pyftpdlib => virtual_environment(&cache),
-        }?;
+        get(&cache)?;
         File::create(&done).map(drop).map_err(|e| e.to_string())
     };
     attempt().map(|()| programs).map_err(|e: String| {
         format!(
-            "cannot install {} for the tests into {}: {e}\nThe tests need Debian or Ubuntu with \
-             access to its packages and to PyPI, python3 and python3-venv.",
-            kind.name(),
+            "cannot install {name} for the tests into {}: {e}\nThe tests need Debian or Ubuntu \
+             with access to its packages and to PyPI, python3 and python3-venv.",
             cache.display()
         )
     })

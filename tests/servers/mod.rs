@@ -22,11 +22,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use certificates::Certificate;
 use certificates::Identity;
-use ports::Block;
+pub use ports::Block;
 use process::Process;
 
 /// Which server.
@@ -358,6 +359,17 @@ impl fmt::Debug for Server {
             self.addr()
         )
     }
+}
+
+/// A client's program, ended when it takes longer than any machine needs.
+///
+/// Panics, saying what to do, when it cannot be installed.
+pub fn client(program: &str, package: &str, bound: Duration) -> Command {
+    let words = install::client(program, package).unwrap_or_else(|e| panic!("{e}"));
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", &bound.as_secs().to_string()]);
+    command.args(words).stdin(Stdio::null());
+    command
 }
 
 const USER: &str = "ftptest";

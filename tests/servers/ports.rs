@@ -10,16 +10,16 @@ use rustix::fs::{FlockOperation, flock};
 use super::install::cache_dir;
 
 /// A block of ports, ours until dropped.
-pub(super) struct Block {
-    pub(super) first: u16,
-    pub(super) last: u16,
+pub struct Block {
+    pub first: u16,
+    pub last: u16,
     /// The kernel releases the lock with the descriptor, however we end.
     _lock: File,
 }
 
 impl Block {
     /// Takes a block that nobody uses.
-    pub(super) fn take(host: IpAddr) -> Self {
+    pub fn take(host: IpAddr) -> Self {
         let dir = cache_dir().join("ports");
         fs::create_dir_all(&dir).unwrap();
         for first in (FIRST..LAST).step_by(usize::from(SIZE)) {

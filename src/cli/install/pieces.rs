@@ -92,12 +92,12 @@ pub(super) fn program() -> Result<Vec<Piece>, String> {
 /// The config to start from, and the password's file.
 pub(super) fn config() -> [Piece; 2] {
     // The template of `init` has everything in one directory, for trying it out.
-    let config = TEMPLATE
-        .replace(
-            "dir = \"spool\"                       # default: /var/lib/edgespool",
-            "#dir = \"/var/lib/edgespool\"",
-        )
-        .replace("dir = \"outbox\"", "dir = \"/var/spool/edgespool\"");
+    let lines = TEMPLATE.lines().map(|line| match line {
+        line if line.starts_with("dir = \"spool\"") => "#dir = \"/var/lib/edgespool\"",
+        line if line.starts_with("dir = \"outbox\"") => "dir = \"/var/spool/edgespool\"",
+        line => line,
+    });
+    let config = lines.flat_map(|line| [line, "\n"]).collect::<String>();
     [
         Piece::secret(FILE_NAME, config),
         Piece::secret(PASSWORD_FILE, "change-me\n"),

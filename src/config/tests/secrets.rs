@@ -177,6 +177,9 @@ fn the_template_shows_every_key_with_a_value_that_fits() {
     for line in &lines {
         let expected = [
             "ca_file",
+            "cron and every are both set",
+            "and password are both set",
+            "and watch are both set",
             "pin_sha256",
             "client_cert",
             "client_key",

@@ -280,7 +280,9 @@ impl Files {
             return self.meta(path).map(drop);
         }
         if is_unfinished(&spot.place.tree.meta(&spot.path)?) {
-            return Err(FileError::Busy);
+            // For good: a client told to come back would do so for ever, since
+            // it asks for the mode when it is done with the file.
+            return Err(FileError::Unfinished);
         }
         Ok(spot.place.tree.set_mode(&spot.path, mode & 0o777)?)
     }

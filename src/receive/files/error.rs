@@ -27,6 +27,8 @@ pub enum FileError {
     BadOffset,
     /// Another session has taken this upload over, or the file is in use.
     Busy,
+    /// The upload of this file has not come to its end.
+    Unfinished,
     /// The disk or the spool has no room now.
     Full,
     /// The user's quota has no room.
@@ -56,7 +58,8 @@ impl FileError {
             | FileError::Refused
             | FileError::IsDirectory
             | FileError::NotDirectory
-            | FileError::NotEmpty => 550,
+            | FileError::NotEmpty
+            | FileError::Unfinished => 550,
         }
     }
 }
@@ -74,6 +77,7 @@ impl fmt::Display for FileError {
             FileError::BadName(why) => write!(f, "not a usable name: {why}"),
             FileError::BadOffset => f.write_str("the restart offset lies behind the end"),
             FileError::Busy => f.write_str("another session writes this file"),
+            FileError::Unfinished => f.write_str("its upload was cut and has to go on first"),
             FileError::Full => f.write_str("no space left, try again later"),
             FileError::OverQuota => f.write_str("the quota is used up"),
             FileError::OtherFolder => f.write_str("the two names are in different folders"),
