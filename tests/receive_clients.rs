@@ -1,6 +1,6 @@
 //! Programs of other people against the receiver, beyond what `receive.rs` does
 //! with curl, lftp and ftplib: whole trees there and back, ten thousand files,
-//! one of two gigabytes, and a link that breaks.
+//! and one of two gigabytes.
 //!
 //! A client that the machine does not have is unpacked from its package.
 
@@ -13,9 +13,7 @@ use std::io::{Read, Write};
 
 use std::process::{Command, Stdio};
 
-use common::proxy::{Act, Channel, End, Fault, Proxy, Way};
 use common::receiver::{Receiver, Tls, arg, peak_memory, succeeded};
-use common::servers::Block;
 use common::{Tree, content};
 
 /// Odd names, nothing, one byte, around the buffers, and more than sockets hold.
@@ -178,51 +176,6 @@ ftp.quit()
 }
 
 /// lftp, whose data connections are cut again and again, both ways.
-#[test]
-fn lftp_reconnects_and_goes_on_after_cuts() {
-    for tls in Tls::ALL {
-        let ports = Block::take([127, 0, 0, 1].into());
-        let range = format!("{}-{}", ports.first, ports.last);
-        let mut receiver = Receiver::start_at("127.0.0.1:0", &["--passive-ports", &range]);
-        let real = match tls {
-            Tls::Implicit => &mut receiver.implicit,
-            Tls::None | Tls::Explicit => &mut receiver.addr,
-        };
-        let proxy = Proxy::start(*real, ports.first..=ports.last);
-        *real = proxy.addr();
-        let (up, down) = (receiver.scratch("up"), receiver.scratch("down"));
-        let again = "set net:max-retries 20; set ftp:prefer-epsv true; set net:reconnect-interval-base 1; \
-                    set net:reconnect-interval-multiplier 1;";
-        let tree = tree(4);
-        tree.write(&up);
-        let cut = |on, way, after, end| {
-            let act = Act::End(end);
-            proxy.inject(Fault {
-                on,
-                way,
-                after,
-                act,
-            });
-        };
-        // Of the file with 131 073 bytes. In the midst of a larger upload lftp
-        // 4.9.2 goes on in the wrong place: after "213 195072" and "REST 195072"
-        // it sends from 260608 on.
-        cut(Channel::Data, Way::ToServer, 100_000, End::Reset);
-        let mirror = format!("{again} mirror -R {} /mirrored", up.display());
-        succeeded(&receiver.lftp(tls, &mirror));
-        assert_eq!(proxy.faults_left(), 0, "{tls:?}");
-        tree.assert_same(&Tree::read(&receiver.root().join("mirrored")));
-        for (after, end) in [(90_000, End::Reset), (500_000, End::Reset)] {
-            cut(Channel::Data, Way::ToClient, after, end);
-        }
-        cut(Channel::Control, Way::ToServer, 200, End::Reset);
-        let mirror = format!("{again} mirror /mirrored {}", down.display());
-        succeeded(&receiver.lftp(tls, &mirror));
-        assert_eq!(proxy.faults_left(), 0, "{tls:?}");
-        tree.assert_same(&Tree::read(&down));
-    }
-}
-
 #[test]
 fn ten_thousand_files_come_in_one_session() {
     let receiver = Receiver::start();
