@@ -43,7 +43,7 @@ pub(super) fn client(program: &str, package: &str) -> Result<Vec<OsString>, Stri
     }
     let programs = install(package, |cache| unpack(cache, &[package]))?;
     let mut libraries = OsString::from("LD_LIBRARY_PATH=");
-    libraries.push(programs.library_path());
+    libraries.push(programs.loader_path());
     let program = programs.under(&format!("usr/bin/{program}")).into();
     Ok(vec!["env".into(), libraries, program])
 }
@@ -112,7 +112,7 @@ impl Programs {
     }
 
     /// Where the libraries are that the machine did not have.
-    pub(super) fn library_path(&self) -> OsString {
+    pub(super) fn loader_path(&self) -> OsString {
         let dirs = ["usr/lib", "lib"].iter().flat_map(|dir| {
             let entries = fs::read_dir(self.under(dir))
                 .into_iter()

@@ -57,7 +57,7 @@ impl Process {
         shell
             .args(command)
             .env("LC_ALL", "C.UTF-8")
-            .env("LD_LIBRARY_PATH", programs.library_path())
+            .env("LD_LIBRARY_PATH", programs.loader_path())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
