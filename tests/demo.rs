@@ -29,7 +29,12 @@ impl Place {
         fs::set_permissions(place.0.path(), everyone.clone()).unwrap();
         fs::create_dir(place.tmp()).unwrap();
         fs::set_permissions(place.tmp(), everyone).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_edgespool"), place.binary()).unwrap();
+        // By a process of its own: a child that another test forks while this one
+        // writes would hold the file open, and nobody could run it.
+        let mut copy = Command::new("cp");
+        copy.arg(env!("CARGO_BIN_EXE_edgespool"))
+            .arg(place.binary());
+        assert!(copy.status().unwrap().success());
         place
     }
 
