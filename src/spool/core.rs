@@ -88,7 +88,7 @@ impl Core {
 
     /// Says what was found wrong.
     pub(super) fn found(&mut self, finding: Finding) {
-        note(&mut self.findings, finding);
+        note(&mut self.findings, finding, self.writable);
     }
 
     /// Ends all writing until the spool is opened anew.
@@ -116,6 +116,12 @@ impl Core {
         !self.distrusts_all && !self.distrusted.contains(&(meta.dev, meta.ino))
     }
 
+    /// Whether that is because the agent, beside which we only look, has deleted
+    /// the segment meanwhile: nothing in it is left to see.
+    pub(super) fn is_gone(&self, error: &SpoolError) -> bool {
+        !self.writable && error.is_not_found()
+    }
+
     /// Reads a segment's index in, if it is not there.
     pub(super) fn load<'s>(
         &mut self,
@@ -126,6 +132,7 @@ impl Core {
         segment.used = self.uses;
         let path = segment.log_path();
         let (tag, left, findings) = (self.tag, &self.left, &mut self.findings);
+        let writable = self.writable;
         let id_of = |segment, index| EntryId {
             tag,
             lane,
@@ -149,7 +156,7 @@ impl Core {
                 let id = id_of(segment, index);
                 outbox.let_go(id, blob, path, left.get(&id) != Some(&false))
             },
-            finding: &mut |finding| note(findings, finding),
+            finding: &mut |finding| note(findings, finding, writable),
         };
         let loaded = segment.load(&mut recovering);
         self.written(loaded, "read the segment", &path)?;
@@ -157,8 +164,13 @@ impl Core {
     }
 }
 
-fn note(findings: &mut VecDeque<Finding>, finding: Finding) {
-    log::warn!("{finding}");
+/// Who only looks, beside an agent that works, may see a file before a change and
+/// another one after it: what is wrong then is not worth a warning.
+fn note(findings: &mut VecDeque<Finding>, finding: Finding, writable: bool) {
+    match writable {
+        true => log::warn!("{finding}"),
+        false => log::debug!("{finding}"),
+    }
     if findings.len() < FINDINGS_MAX {
         findings.push_back(finding);
     }

@@ -74,6 +74,11 @@ impl SpoolError {
     pub fn is_full(&self) -> bool {
         matches!(self, SpoolError::Io { source, .. } if is_full(source))
     }
+
+    /// Whether a file that was to be read is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, SpoolError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 impl fmt::Display for SpoolError {

@@ -68,7 +68,10 @@ impl Lane {
                 .keys()
                 .any(|id| id.lane == no && id.segment == number);
             if !peeked || (receipts && segment.waiting.files + segment.dead.files > 0) {
-                core.load(no, &mut segment)?;
+                match core.load(no, &mut segment).map(drop) {
+                    Err(error) if core.is_gone(&error) => continue,
+                    loaded => loaded?,
+                }
             }
             segment.sealed |= Some(number) != last;
             if Some(number) != last && segment.index.as_ref().is_none_or(|i| !i.owes()) {

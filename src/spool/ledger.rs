@@ -110,11 +110,11 @@ impl Ledger {
         limits: LedgerLimits,
         writable: bool,
     ) -> Result<Ledger, WriteError> {
-        let mut segments = BTreeMap::new();
+        let (mut numbers, mut segments) = (Vec::new(), BTreeMap::new());
         let read = fs.read_dir(dir, &mut |entry| {
             let name = entry.name.to_str().and_then(|n| n.strip_suffix(".log"));
             if let Some(no) = name.and_then(|n| u32::from_str_radix(n, 16).ok()) {
-                segments.insert(no, 0);
+                numbers.push(no);
             }
             true
         });
@@ -122,8 +122,12 @@ impl Ledger {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !writable => {}
             read => read?,
         }
-        for (no, len) in &mut segments {
-            *len = fs.meta(&path_of(dir, *no))?.size;
+        for no in numbers {
+            match fs.meta(&path_of(dir, no)) {
+                // The agent, beside which we only look, has dropped it meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && !writable => {}
+                meta => drop(segments.insert(no, meta?.size)),
+            }
         }
         let last_no = segments.pop_last().map_or(0, |(no, _)| no);
         let mut ledger = Ledger {

@@ -272,7 +272,15 @@ impl Spool {
             let Some(segment) = lane.segments.get_mut(&no) else {
                 continue;
             };
-            let index = core.load(lane_no, segment)?;
+            if let Err(error) = core.load(lane_no, segment).map(drop) {
+                match core.is_gone(&error) {
+                    true => continue,
+                    false => return Err(error),
+                }
+            }
+            let Some(index) = segment.index.as_deref() else {
+                continue;
+            };
             let wanted = |state| state == State::Waiting || (dead_too && state == State::Dead);
             let mut at: Vec<u16> = (0..u16::try_from(index.slots.len()).unwrap_or(u16::MAX))
                 .filter(|&at| wanted(index.state(at)))

@@ -1,6 +1,10 @@
-//! Goes through a directory tree in small steps, depth first. Blocks: it runs on
-//! the pool.
+//! Goes through a directory tree in small steps, depth first, and through each
+//! directory in the order of its names, which for most devices is the order of
+//! making: a disk gives names in no order, and times may be wrong. A directory of
+//! more names than are kept at once is gone through in stretches, each in order.
+//! Blocks: it runs on the pool.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
@@ -15,9 +19,14 @@ const DEPTH_MAX: usize = 32;
 /// Names in one step, so that a step is short also where nothing is taken.
 const STEP_NAMES: usize = 1024;
 
-/// A scan under way. Its memory is one open directory per level.
+/// Names that are kept of the watched directory at most; half as many on each
+/// level below, but some on every one.
+const NAMES_MAX: usize = 2048;
+const NAMES_MIN: usize = 32;
+
+/// A scan under way. Its memory is one open directory and some names per level.
 pub(super) struct Scan {
-    open: Vec<(Vec<u8>, Box<dyn Dir>)>,
+    open: Vec<Level>,
     /// Of the whole tree.
     whole: bool,
     begun: bool,
@@ -40,7 +49,7 @@ impl Scan {
         let opened = finder.fs().open_dir(&finder.place(&dir))?;
         Ok(Scan {
             whole: dir.is_empty(),
-            open: vec![(dir, opened)],
+            open: vec![Level::new(dir, opened)],
             begun: false,
         })
     }
@@ -57,22 +66,24 @@ impl Scan {
             if finder.settling.is_full() {
                 return Step::Held;
             }
-            let Some((dir, opened)) = self.open.last_mut() else {
+            let names_max = (NAMES_MAX >> self.open.len().saturating_sub(1)).max(NAMES_MIN);
+            let Some(level) = self.open.last_mut() else {
                 if self.whole {
                     finder.end_scan();
                 }
                 return Step::End;
             };
-            match opened.next_entry() {
+            match level.next_entry(names_max) {
                 Ok(Some(entry)) => {
-                    let path = join(dir, entry.name.as_bytes());
+                    let path = join(&level.dir, entry.name.as_bytes());
                     self.handle_entry(finder, path, &entry);
                 }
                 Ok(None) => {
                     self.open.pop();
                 }
                 Err(e) => {
-                    log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(dir));
+                    let dir = shown(&level.dir);
+                    log::warn!("watch {:?}: reading {dir}: {e}", finder.watch());
                     finder.unseen = true;
                     self.open.pop();
                 }
@@ -107,12 +118,62 @@ impl Scan {
             return;
         }
         match finder.fs().open_dir(&finder.place(&dir)) {
-            Ok(opened) => self.open.push((dir, opened)),
+            Ok(opened) => self.open.push(Level::new(dir, opened)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => {
                 finder.unseen = true;
                 log::warn!("watch {:?}: reading {}: {e}", finder.watch(), shown(&dir));
             }
         }
+    }
+}
+
+/// A directory that is being gone through.
+struct Level {
+    dir: Vec<u8>,
+    opened: Box<dyn Dir>,
+    /// The next ones, in order.
+    names: VecDeque<DirEntry>,
+    /// How reading ended.
+    end: Option<io::Result<()>>,
+}
+
+impl Level {
+    fn new(dir: Vec<u8>, opened: Box<dyn Dir>) -> Level {
+        Level {
+            dir,
+            opened,
+            names: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    /// The next entry; up to `names_max` are read ahead.
+    fn next_entry(&mut self, names_max: usize) -> io::Result<Option<DirEntry>> {
+        if self.names.is_empty() && self.end.is_none() {
+            self.read_ahead(names_max);
+        }
+        match self.names.pop_front() {
+            Some(entry) => Ok(Some(entry)),
+            None => self.end.take().unwrap_or(Ok(())).map(|()| None),
+        }
+    }
+
+    fn read_ahead(&mut self, names_max: usize) {
+        while self.names.len() < names_max {
+            match self.opened.next_entry() {
+                Ok(Some(entry)) => self.names.push_back(entry),
+                Ok(None) => {
+                    self.end = Some(Ok(()));
+                    break;
+                }
+                Err(e) => {
+                    self.end = Some(Err(e));
+                    break;
+                }
+            }
+        }
+        let names = self.names.make_contiguous();
+        names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     }
 }

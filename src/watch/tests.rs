@@ -50,6 +50,12 @@ impl World {
     }
 
     async fn once(&self, options: &WatchOptions) -> (OnceReport, Vec<String>) {
+        let (report, mut found) = self.once_in_order(options).await;
+        found.sort();
+        (report, found)
+    }
+
+    async fn once_in_order(&self, options: &WatchOptions) -> (OnceReport, Vec<String>) {
         let (out, offers) = bounded::<Vec<Ready>>(1);
         let collected = RefCell::new(Vec::new());
         let collect = async {
@@ -60,9 +66,7 @@ impl World {
         };
         let scan = scan_once(&self.sys, options, never_taken(), out);
         let (report, ()) = smol::future::zip(scan, collect).await;
-        let mut found = collected.into_inner();
-        found.sort();
-        (report.unwrap(), found)
+        (report.unwrap(), collected.into_inner())
     }
 }
 

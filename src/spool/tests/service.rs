@@ -47,6 +47,34 @@ fn many_segments_keep_their_tallies_and_are_deleted_whole() {
 }
 
 #[test]
+fn who_looks_beside_an_agent_misses_only_what_is_deleted_meanwhile() {
+    let (fs, sys) = world();
+    let mut spool = open(&sys).unwrap();
+    let takings: Vec<Taking> = (0..5000)
+        .map(|n| ready(&fs, &format!("f{n}"), How::Move))
+        .collect();
+    let ids: Vec<EntryId> = spool
+        .take("cam", &takings)
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let mut reader = Spool::open_read_only(&sys, Path::new(DIR), Options::default()).unwrap();
+    let first = ids.iter().filter(|id| id.segment == 0);
+    let settlements: Vec<Settlement> = first.map(|&id| delivered(&mut spool, id)).collect();
+    spool.settle(&settlements).unwrap();
+    let log = Path::new("/spool/lanes/0000-cam/00000000.log");
+    assert!(fs.content(log).is_none(), "the segment is deleted whole");
+    assert_eq!(waiting(&mut reader).len(), 5000 - settlements.len());
+    let mut receipts = 0;
+    let mut count = |_: &Receipt| {
+        receipts += 1;
+        true
+    };
+    reader.history(None, &mut count).unwrap();
+    assert_eq!(receipts, settlements.len());
+}
+
+#[test]
 fn a_dead_letter_is_kept_over_a_restart_and_waits_again_when_asked() {
     let (fs, sys) = world();
     let mut spool = open(&sys).unwrap();

@@ -8,14 +8,15 @@ use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
     timerfd_create, timerfd_settime,
 };
-use smol::{Async, Timer};
+use smol::Async;
 
+use super::alarm;
 use crate::sys::{Clock, LocalFuture, Mono, Rng, Wall};
 
 /// `CLOCK_BOOTTIME` and the wall clock.
 pub struct OsClock;
 
-/// Sleeps up to this long use the executor's own timer, which is cheap but does
+/// Sleeps up to this long share a timer of the executor, which is cheap but does
 /// not count suspended time; longer ones use a kernel timer that does.
 const SHORT_SLEEP: Duration = Duration::from_secs(60);
 
@@ -42,7 +43,7 @@ impl Clock for OsClock {
                     return;
                 }
                 if left <= SHORT_SLEEP || boot_timer(deadline).await.is_err() {
-                    Timer::after(left.min(SHORT_SLEEP)).await;
+                    alarm::sleep(left.min(SHORT_SLEEP)).await;
                 }
             }
         })

@@ -1,5 +1,6 @@
 //! The real world: Linux.
 
+mod alarm;
 mod clock;
 mod fs;
 mod lease;

@@ -52,6 +52,23 @@ fn once_offers_more_files_than_fit_in_a_batch_or_may_wait() {
 }
 
 #[test]
+fn a_scan_goes_through_the_names_of_a_directory_in_order() {
+    let world = World::new();
+    let long_ago = std::time::SystemTime::now() - LONG * 2;
+    let path = |n: usize| format!("shot-{n:04}.jpg");
+    for n in (0..300).rev() {
+        world.write(&path(n));
+        let file = fs::File::open(world.dir.path().join(path(n)));
+        file.unwrap().set_modified(long_ago).unwrap();
+    }
+    let (_, found) = smol::block_on(world.once_in_order(&WatchOptions {
+        quiet: Duration::ZERO,
+        ..world.options()
+    }));
+    assert_eq!(found, (0..300).map(path).collect::<Vec<_>>());
+}
+
+#[test]
 fn once_in_a_directory_that_is_a_link_works_and_in_none_it_says_so() {
     let world = World::new();
     world.write("real/a");
