@@ -122,8 +122,17 @@ by_rustup() {
     zigbuild "$@"
 }
 
+# Makes a link to a folder, or finds it made, by nobody else.
+link_to() {
+    local folder=$1 link=$2
+    if [ "$(readlink "$link")" != "$folder" ]; then
+        { ln -s "$folder" "$link.$$" && mv -T "$link.$$" "$link"; } || die "cannot make $link"
+    fi
+    [ "$(stat -c %u "$link")" = "$(id -u)" ] || die "$link is somebody else's"
+}
+
 by_build_std() {
-    local std=${EDGESPOOL_NIGHTLY:-nightly} source flags link=target/standard-library
+    local std=${EDGESPOOL_NIGHTLY:-nightly} source flags link=/tmp/edgespool-standard-library
     source=$("$here/toolchain.sh" std)
     export RUSTUP_TOOLCHAIN=$std
     unset CARGO RUSTC
@@ -134,12 +143,10 @@ by_build_std() {
     use_thumb
     use_runner
     use_zig
-    # Where cargo looks for that library, instead of in the toolchain. A folder's
-    # name gets into every symbol, unless it lies below this one.
-    cd "$here/.."
-    mkdir -p target
-    ln -sfn "$source" "$link"
-    export __CARGO_TESTS_ONLY_SRC_ROOT=$PWD/$link
+    # Where cargo looks for that library, instead of in the toolchain. The name of
+    # the folder gets into every symbol: the same one on every machine.
+    link_to "$source" "$link"
+    export __CARGO_TESTS_ONLY_SRC_ROOT=$link
     flags=("-Zbuild-std=std,panic_abort")
     # Tests unwind, which a library for size alone does not.
     [ "$subcommand" = test ] || flags+=(-Zbuild-std-features=optimize_for_size)
