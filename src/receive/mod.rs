@@ -21,7 +21,8 @@ mod wire;
 pub use error::ReceiveError;
 
 pub use files::{
-    Account, FileError, Incoming, Listing, Received, Staged, Swept, Upload, VirtualPath, sweep,
+    Account, Cuts, FileError, Incoming, Listing, Received, Staged, Swept, Upload, VirtualPath,
+    sweep,
 };
 pub use inbox::{Inbox, InboxError, NoInbox, Room};
 pub use limits::{Limits, Refusal};
