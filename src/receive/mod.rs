@@ -16,7 +16,6 @@ mod session;
 mod tests;
 mod tls;
 mod users;
-mod wire;
 
 pub use error::ReceiveError;
 
