@@ -123,19 +123,23 @@ by_rustup() {
 }
 
 by_build_std() {
-    local std=${EDGESPOOL_NIGHTLY:-nightly} source flags
+    local std=${EDGESPOOL_NIGHTLY:-nightly} source flags link=target/standard-library
     source=$("$here/toolchain.sh" std)
     export RUSTUP_TOOLCHAIN=$std
     unset CARGO RUSTC
     hide_folders
     # Beside a library built here lie no crt1.o and libc.a: zig brings them. What
     # it says of the folder where they would lie is no news.
-    rustflags "--remap-path-prefix=$source=/rustc/library" -Clink-self-contained=no -Alinker_messages
+    rustflags "--remap-path-prefix=$link=/rustc/library" -Clink-self-contained=no -Alinker_messages
     use_thumb
     use_runner
     use_zig
-    # Where cargo looks for that library, instead of in the toolchain.
-    export __CARGO_TESTS_ONLY_SRC_ROOT=$source
+    # Where cargo looks for that library, instead of in the toolchain. A folder's
+    # name gets into every symbol, unless it lies below this one.
+    cd "$here/.."
+    mkdir -p target
+    ln -sfn "$source" "$link"
+    export __CARGO_TESTS_ONLY_SRC_ROOT=$PWD/$link
     flags=("-Zbuild-std=std,panic_abort")
     # Tests unwind, which a library for size alone does not.
     [ "$subcommand" = test ] || flags+=(-Zbuild-std-features=optimize_for_size)

@@ -31,6 +31,7 @@ else
 fi
 
 put usr/local/share/man/man1 "$here"/man/*.1
+put usr/local/share/man/man5 "$here"/man/*.5
 mkdir -p "$root/usr/local/share/bash-completion/completions"
 cp "$here/completions/edgespool.bash" "$root/usr/local/share/bash-completion/completions/edgespool"
 put usr/local/share/zsh/site-functions "$here/completions/_edgespool"

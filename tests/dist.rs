@@ -39,6 +39,19 @@ fn every_command_has_its_page() {
 }
 
 #[test]
+fn the_configuration_has_its_page() {
+    let page = read(generated().path(), "man/edgespool.toml.5");
+    for part in ["when_full", "[[receive.user]]", "AUTH TLS on the FTP port"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let keys_and_words = include_str!("../docs/configuration.md")
+        .lines()
+        .filter(|line| line.starts_with("| `") || line.starts_with("- `"))
+        .count();
+    assert_eq!(page.matches(".TP\n\\fB").count(), keys_and_words);
+}
+
+#[test]
 fn completions_know_the_commands_and_are_no_nonsense_to_their_shells() {
     let dir = generated();
     let files = ["edgespool.bash", "_edgespool", "edgespool.fish"];

@@ -1,4 +1,5 @@
-//! Man pages and shell completions, from the definition of the command line.
+//! Man pages and shell completions, from the definition of the command line and
+//! the reference of the configuration.
 
 use std::fs;
 use std::io;
@@ -7,8 +8,11 @@ use std::path::Path;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-/// Writes `man/edgespool.1` and a page for each command, and `completions/` for
-/// bash, zsh and fish.
+#[path = "reference.rs"]
+mod reference;
+
+/// Writes `man/edgespool.1` and a page for each command, `man/edgespool.toml.5`,
+/// and `completions/` for bash, zsh and fish.
 pub(crate) fn write(dir: &Path) -> io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     fs::create_dir_all(&man)?;
@@ -17,6 +21,7 @@ pub(crate) fn write(dir: &Path) -> io::Result<()> {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "edgespool", &completions)?;
     }
+    fs::write(man.join("edgespool.toml.5"), reference::page())?;
     command.build();
     write_page(&command, &man)
 }

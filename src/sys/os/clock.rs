@@ -56,7 +56,8 @@ async fn boot_timer(deadline: Mono) -> std::io::Result<()> {
     let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
     let at = Timespec {
         tv_sec: i64::try_from(deadline.0.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: deadline.0.subsec_nanos().into(),
+        // Less than a second of them: they fit where the field has 32 bits, too.
+        tv_nsec: deadline.0.subsec_nanos() as _,
     };
     let never = Timespec {
         tv_sec: 0,
