@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 #[test]
 fn what_was_found_once_is_handled_for_ever() {
     for (name, check) in checks::TARGETS {
@@ -33,6 +35,36 @@ fn every_target_runs_without_input_and_with_noise() {
             check(&noise);
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// What the fuzzer does, for a moment and on any compiler: lines of the corpus
+    /// between bytes of any kind.
+    #[test]
+    fn hostile_bytes_get_one_answer_for_each_line(
+        first in any::<u8>(),
+        parts in prop::collection::vec(part(), 0..40),
+    ) {
+        checks::serve::sessions(&[&[first][..], &parts.concat()].concat());
+    }
+}
+
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    let mut known = Vec::new();
+    for target in ["commands", "sessions"] {
+        for file in files_of(&corpus().join(target)) {
+            let bytes = fs::read(file).unwrap();
+            known.extend(bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec));
+        }
+    }
+    prop_oneof![
+        4 => prop::sample::select(known),
+        1 => any::<Vec<u8>>(),
+        1 => Just(b"\r\n".to_vec()),
+        1 => (any::<u8>(), 0..10_000_usize).prop_map(|(byte, count)| vec![byte; count]),
+    ]
 }
 
 #[test]

@@ -3,15 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::dialogue::Dialogue;
+use common::wait_until;
 use edgespool::base::Secret;
 use edgespool::receive::{
     Folder, Lockout, NoInbox, Observer, PasswordHash, Permissions, Quota, ReceiveOptions, Received,
@@ -27,6 +31,7 @@ const SHORT: Duration = Duration::from_millis(1500);
 /// A receiver on a thread of its own; stopped when dropped.
 struct Served {
     addr: SocketAddr,
+    implicit: Option<SocketAddr>,
     dir: tempfile::TempDir,
     stop: smol::channel::Sender<()>,
     thread: Option<thread::JoinHandle<()>>,
@@ -89,27 +94,23 @@ impl Served {
         let thread = thread::spawn(move || {
             smol::block_on(serve(options, &state, &stopped, &told));
         });
+        let addresses = tell.recv().unwrap();
+        let find = |wanted| addresses.iter().find(|(_, tls)| *tls == wanted);
         Served {
-            addr: tell.recv().unwrap(),
+            addr: find(false).unwrap().0,
+            implicit: find(true).map(|(addr, _)| *addr),
             dir,
             stop,
             thread: Some(thread),
         }
     }
 
-    fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.addr).unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        Client(BufReader::new(stream))
+    fn connect(&self) -> Dialogue {
+        Dialogue::connect(self.addr)
     }
 
-    fn log_in(&self) -> Client {
-        let mut client = self.connect();
-        assert!(client.reply().starts_with("220 "));
-        assert!(client.say("USER camera").starts_with("331 "));
-        assert!(client.say("PASS secret").starts_with("230 "));
-        assert!(client.say("TYPE I").starts_with("200 "));
-        client
+    fn log_in(&self) -> Dialogue {
+        Dialogue::logged_in(self.addr, "camera", "secret")
     }
 
     fn read(&self, path: &str) -> Option<Vec<u8>> {
@@ -121,14 +122,14 @@ async fn serve(
     options: ReceiveOptions,
     state: &Path,
     stopped: &smol::channel::Receiver<()>,
-    told: &mpsc::Sender<SocketAddr>,
+    told: &mpsc::Sender<Vec<(SocketAddr, bool)>>,
 ) {
     let sys = Sys::os().unwrap();
     let (inbox, observer) = (Rc::new(NoInbox), Rc::new(Nobody));
     let receiver = Receiver::bind(&sys, options, inbox, Some(state), observer)
         .await
         .unwrap();
-    told.send(receiver.addresses()[0].0).unwrap();
+    told.send(receiver.addresses()).unwrap();
     let stopping = async {
         let _ = stopped.recv().await;
         receiver.stop(LONG);
@@ -147,48 +148,10 @@ impl Drop for Served {
     }
 }
 
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn say(&mut self, line: &str) -> String {
-        self.send(line);
-        self.reply()
-    }
-
-    fn send(&mut self, line: &str) {
-        let line = format!("{line}\r\n");
-        self.0.get_mut().write_all(line.as_bytes()).unwrap();
-    }
-
-    /// The next reply of one line; empty when the connection ended.
-    fn reply(&mut self) -> String {
-        let mut line = String::new();
-        let _ = self.0.read_line(&mut line);
-        line
-    }
-
-    fn passive(&mut self) -> u16 {
-        let reply = self.say("EPSV");
-        assert!(reply.starts_with("229 "), "{reply}");
-        reply.split('|').nth(3).unwrap().parse().unwrap()
-    }
-
-    fn store(&mut self, name: &str, bytes: &[u8]) -> String {
-        let port = self.passive();
-        let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        assert!(self.say(&format!("STOR {name}")).starts_with("150 "));
-        data.write_all(bytes).unwrap();
-        drop(data);
-        self.reply()
-    }
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+/// A port that waits for a data connection.
+fn passive(client: &mut Dialogue) -> u16 {
+    let reply = client.say("EPSV");
+    reply.split('|').nth(3).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -210,15 +173,77 @@ fn who_says_nothing_hears_421() {
 fn a_silent_data_connection_ends_and_the_upload_can_go_on() {
     let served = Served::with(|options| options.stall_timeout = SHORT);
     let mut client = served.log_in();
-    let port = client.passive();
-    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    assert!(client.say("STOR slow").starts_with("150 "));
+    let mut data = client.begin("STOR slow");
     data.write_all(b"first").unwrap();
     assert!(client.reply().starts_with("426 "));
-    assert_eq!(client.say("SIZE slow"), "213 5\r\n");
     assert!(client.say("REST 5").starts_with("350 "));
-    assert!(client.store("slow", b"second").starts_with("226 "));
+    assert!(client.store("STOR slow", b"second").starts_with("226 "));
     assert_eq!(served.read("root/slow").unwrap(), b"firstsecond");
+}
+
+/// All of it came, and then the link was cut: a client that asks for the size
+/// must not be content before it has heard 226.
+#[test]
+fn a_cut_upload_is_never_as_long_as_what_came() {
+    let served = Served::with(|options| options.stall_timeout = SHORT);
+    for (name, again) in [("stored", "STOR"), ("appended", "APPE")] {
+        let mut client = served.log_in();
+        let mut data = client.begin(&format!("STOR {name}"));
+        data.write_all(b"all of it").unwrap();
+        assert!(client.reply().starts_with("426 "));
+        assert_eq!(client.say(&format!("SIZE {name}")), "213 8\r\n");
+        assert!(client.say(&format!("XCRC {name}")).starts_with("550 "));
+        if again == "STOR" {
+            assert!(client.say("REST 8").starts_with("350 "));
+        }
+        assert!(
+            client
+                .store(format!("{again} {name}"), b"t")
+                .starts_with("226 ")
+        );
+        assert_eq!(served.read(&format!("root/{name}")).unwrap(), b"all of it");
+        assert_eq!(client.say(&format!("SIZE {name}")), "213 9\r\n");
+        assert!(client.say(&format!("XCRC {name}")).starts_with("250 "));
+    }
+    let mut client = served.log_in();
+    let _data = client.begin("STOR nothing");
+    assert!(client.reply().starts_with("426 "));
+    assert!(client.say("SIZE nothing").starts_with("550 "));
+}
+
+/// As long as the system still sends, a 226 would be a promise.
+#[test]
+fn a_download_that_did_not_arrive_is_not_answered_by_226() {
+    let served = Served::with(|_| {});
+    fs::write(served.dir.path().join("root/image"), [7; 200_000]).unwrap();
+    let mut client = served.log_in();
+    let data = client.begin("RETR image");
+    // Closed with something unread it sends a reset.
+    data.peek(&mut [0]).unwrap();
+    drop(data);
+    assert!(client.reply().starts_with("426 "));
+    let mut data = client.begin("RETR image");
+    let mut read = Vec::new();
+    assert_eq!(data.read_to_end(&mut read).unwrap(), 200_000);
+    // Who waits for it before closing gets it, too.
+    assert!(client.reply().starts_with("226 "));
+}
+
+/// Between AUTH TLS, or the connection to the implicit port, and the end of the
+/// handshake.
+#[test]
+fn who_is_silent_instead_of_beginning_tls_is_let_go_in_time() {
+    let served = Served::with(|options| {
+        options.login_timeout = SHORT;
+        options.tls = TlsUse::Optional;
+        options.listen_implicit = vec![([127, 0, 0, 1], 0).into()];
+    });
+    let mut explicit = served.connect();
+    assert!(explicit.reply().starts_with("220 "));
+    assert!(explicit.say("AUTH TLS").starts_with("234 "));
+    let mut implicit = Dialogue::connect(served.implicit.unwrap());
+    assert_eq!(explicit.reply(), "");
+    assert_eq!(implicit.reply(), "");
 }
 
 #[test]
@@ -265,18 +290,18 @@ fn passive_ports_stay_in_their_range() {
     drop(free);
     let served = Served::with(|options| options.passive_ports = Some((port, port)));
     let (mut one, mut two) = (served.log_in(), served.log_in());
-    assert_eq!(one.passive(), port);
+    assert_eq!(passive(&mut one), port);
     assert!(two.say("PASV").starts_with("425 "));
-    assert_eq!(one.passive(), port);
+    assert_eq!(passive(&mut one), port);
     assert!(one.say("ABOR").starts_with("225 "));
-    assert_eq!(two.passive(), port);
+    assert_eq!(passive(&mut two), port);
 }
 
 #[test]
 fn nobody_else_can_use_a_clients_data_connection() {
     let served = Served::with(|_| {});
     let mut client = served.log_in();
-    let port = client.passive();
+    let port = passive(&mut client);
     let stranger =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let from: SocketAddr = ([127, 0, 0, 2], 0).into();
@@ -310,7 +335,7 @@ fn a_received_file_is_told_to_a_program_and_to_the_journal() {
         options.on_received = Some(words.map(str::to_owned).to_vec());
     });
     let mut client = served.log_in();
-    assert!(client.store("a $(b)", b"1234567").starts_with("226 "));
+    assert!(client.store("STOR a $(b)", b"1234567").starts_with("226 "));
     let path = served.dir.path().join("root/a $(b)");
     let expected = format!("{} camera 7", path.display());
     wait_until("the program ran", || {
@@ -331,12 +356,10 @@ fn a_received_file_is_told_to_a_program_and_to_the_journal() {
 fn stopping_says_goodbye_and_keeps_what_came() {
     let served = Served::with(|_| {});
     let (mut idle, mut busy) = (served.log_in(), served.log_in());
-    let port = busy.passive();
-    let mut data = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    assert!(busy.say("STOR part").starts_with("150 "));
+    let mut data = busy.begin("STOR part");
     data.write_all(b"part").unwrap();
     wait_until("the part is stored", || {
-        idle.say("SIZE part") == "213 4\r\n"
+        idle.say("SIZE part") == "213 3\r\n"
     });
     served.stop.close();
     assert!(idle.reply().starts_with("421 "));
@@ -357,9 +380,7 @@ fn many_sessions_are_served_side_by_side() {
     let mut clients: Vec<_> = (0..200).map(|_| served.log_in()).collect();
     let mut data = Vec::new();
     for (n, client) in clients.iter_mut().enumerate() {
-        let port = client.passive();
-        data.push(TcpStream::connect(("127.0.0.1", port)).unwrap());
-        assert!(client.say(&format!("STOR f{n}")).starts_with("150 "));
+        data.push(client.begin(&format!("STOR f{n}")));
     }
     for (n, data) in data.iter_mut().enumerate() {
         data.write_all(format!("content {n}").as_bytes()).unwrap();

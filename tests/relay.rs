@@ -96,7 +96,12 @@ def cut(name, data):
     ftp.voidcmd("TYPE I")
     conn = ftp.transfercmd("STOR " + name)
     conn.sendall(data)
-    while other.size(name) == 0: pass
+    def came():
+        try:
+            return other.size(name)
+        except ftplib.error_perm:
+            return 0
+    while not came(): pass
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     conn.close()
     try:

@@ -15,7 +15,7 @@ use super::intake::described;
 use super::spooler::Spooler;
 use crate::base::ByteSize;
 use crate::receive::{
-    Inbox, InboxError, Observer, ReceiveOptions, Received, Receiver, Room, Staged, sweep,
+    Inbox, InboxError, Observer, ReceiveOptions, Received, Receiver, Room, Staged, Swept, sweep,
 };
 use crate::spool::{self, How, Spool, TakeError, Taking};
 use crate::status::report::ReceiverReport;
@@ -27,6 +27,8 @@ use crate::watch::Selection;
 const UPLOADS_WAITING: usize = 512;
 /// After so long an upload that was cut is not continued any more.
 const CUT_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Between looks at them.
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// Between tries to listen: an address may come up after the agent.
 const LISTEN_PAUSE: Duration = Duration::from_secs(10);
 /// Transfers under way have so long to end: when the agent stops, and when it
@@ -120,7 +122,7 @@ impl Agent {
             if self.stopping.get() {
                 receiver.stop(Duration::ZERO);
             }
-            receiver.run().await;
+            smol::future::or(receiver.run(), self.sweep_daily()).await;
         }
         self.receiving.running.set(false);
     }
@@ -178,7 +180,17 @@ impl Agent {
         }
     }
 
-    /// Removes what was cut long ago and nobody continued.
+    /// Looks after cut uploads once a day.
+    async fn sweep_daily(&self) {
+        loop {
+            let tomorrow = self.sys.clock.mono().after(SWEEP_EVERY);
+            self.sys.clock.sleep_until(tomorrow).await;
+            self.sweep_incoming().await;
+        }
+    }
+
+    /// Removes what was cut long ago and nobody continued, and says what waits to
+    /// go on: its sender may have given it up, or may think that it is done.
     async fn sweep_incoming(&self) {
         let now = self.moment();
         if !now.trust.is_sane() {
@@ -193,23 +205,7 @@ impl Agent {
             let fs = self.sys.fs.clone();
             let swept = self.sys.pool.run(move || sweep(&*fs, &dir, before)).await;
             match swept {
-                Ok(swept) => {
-                    if swept.removed > 0 {
-                        log::warn!(
-                            "receive: watch {name:?}: uploads that were cut more than 7 days ago \
-                             are removed: {} ({})",
-                            swept.removed,
-                            ByteSize(swept.removed_bytes)
-                        );
-                    }
-                    if swept.waiting > 0 {
-                        log::info!(
-                            "receive: watch {name:?}: files that wait for a name that the watch \
-                             takes: {}",
-                            swept.waiting
-                        );
-                    }
-                }
+                Ok(swept) => say_swept(&name, &swept),
                 Err(e) => log::warn!("receive: watch {name:?}: cut uploads: {e}"),
             }
         }
@@ -296,6 +292,38 @@ impl Agent {
             }
             _ => {}
         }
+    }
+}
+
+/// One line for each upload that is not delivered because it was cut.
+fn say_swept(watch: &str, swept: &Swept) {
+    let fates = [
+        (
+            &swept.removed,
+            "was cut more than 7 days ago and is removed",
+        ),
+        (&swept.unfinished, "was cut and waits to go on"),
+    ];
+    for (cuts, fate) in fates {
+        for (path, bytes) in &cuts.named {
+            log::warn!(
+                "receive: watch {watch:?}: the upload of {} {fate} ({bytes} bytes came)",
+                path.escape_ascii()
+            );
+        }
+        if cuts.files > cuts.named.len() as u64 {
+            log::warn!(
+                "receive: watch {watch:?}: this is so of {} uploads in all ({})",
+                cuts.files,
+                ByteSize(cuts.bytes)
+            );
+        }
+    }
+    if swept.waiting > 0 {
+        log::info!(
+            "receive: watch {watch:?}: files that wait for a name that the watch takes: {}",
+            swept.waiting
+        );
     }
 }
 

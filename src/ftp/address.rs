@@ -68,15 +68,30 @@ pub fn parse_port(text: &[u8]) -> Option<SocketAddrV4> {
 }
 
 /// Reads the argument of EPRT, with any delimiter.
-pub fn parse_eprt(text: &[u8]) -> Option<SocketAddr> {
-    let (family, address, port) = delimited(text)?;
-    let address = std::str::from_utf8(address).ok()?;
-    let ip = match family {
-        b"1" => IpAddr::V4(address.parse().ok()?),
-        b"2" => IpAddr::V6(address.parse().ok()?),
-        _ => return None,
+///
+/// # Errors
+/// Why it is no address.
+pub fn parse_eprt(text: &[u8]) -> Result<SocketAddr, EprtError> {
+    let malformed = EprtError::Malformed;
+    let (family, address, port) = delimited(text).ok_or(malformed)?;
+    let address = std::str::from_utf8(address).map_err(|_| malformed)?;
+    let ip = match decimal(family).ok_or(malformed)? {
+        1 => address.parse().map(IpAddr::V4),
+        2 => address.parse().map(IpAddr::V6),
+        _ => return Err(EprtError::UnknownProtocol),
     };
-    Some(SocketAddr::new(ip, parse_data_port(port)?))
+    let ip = ip.map_err(|_| malformed)?;
+    let port = parse_data_port(port).ok_or(malformed)?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Why the argument of EPRT is no address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EprtError {
+    /// It has not the form of RFC 2428 §2.
+    Malformed,
+    /// Neither IPv4 (1) nor IPv6 (2).
+    UnknownProtocol,
 }
 
 /// Divides `<d>a<d>b<d>c<d>…` into a, b and c.

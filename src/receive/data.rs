@@ -3,8 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::wire::Tcp;
-use crate::sys::{Listener, Rng, Sys};
+use crate::sys::{Listener, Rng, Sys, Tcp};
 
 /// Where the next data connection comes from.
 pub(super) enum Target {

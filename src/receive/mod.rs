@@ -16,12 +16,12 @@ mod session;
 mod tests;
 mod tls;
 mod users;
-mod wire;
 
 pub use error::ReceiveError;
 
 pub use files::{
-    Account, FileError, Incoming, Listing, Received, Staged, Swept, Upload, VirtualPath, sweep,
+    Account, Cuts, FileError, Incoming, Listing, Received, Staged, Swept, Upload, VirtualPath,
+    sweep,
 };
 pub use inbox::{Inbox, InboxError, NoInbox, Room};
 pub use limits::{Limits, Refusal};

@@ -21,8 +21,7 @@ use super::options::{ReceiveOptions, TlsUse};
 use super::session::{Control, Session};
 use super::tls::ServerTls;
 use super::users::Users;
-use super::wire::{Tcp, Wire};
-use crate::sys::{Listener, Mono, Sys, timeout};
+use crate::sys::{Listener, Mono, Sys, Tcp, Wire, timeout};
 
 /// Is told what happens.
 pub trait Observer {
@@ -293,7 +292,9 @@ async fn admit(
             peer,
         };
         if let Some((local, control)) = connect(&shared, tcp, peer, implicit).await {
-            Session::new(&shared, remote, local, control).run().await;
+            let ends = (remote, local);
+            let session = Session::new(&shared, ends, control, now);
+            session.run().await;
         }
     };
     executor.spawn(serving).detach();

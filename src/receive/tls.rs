@@ -22,8 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::ReceiveError;
 use super::options::ReceiveOptions;
-use super::wire::{Tcp, Wire};
-use crate::sys::{Sys, read_all, write_whole};
+use crate::sys::{Sys, Tcp, Wire, read_all, write_whole};
 
 /// The server's side of TLS.
 pub(super) struct ServerTls {
@@ -75,7 +74,7 @@ impl ServerTls {
 
     /// TLS on a control connection.
     pub(super) async fn control(&self, tcp: Tcp) -> io::Result<Wire> {
-        Ok(Wire::Tls(Box::new(self.control.accept(tcp).await?)))
+        Ok(Wire::Tls(Box::new(self.control.accept(tcp).await?.into())))
     }
 
     /// TLS on a data connection.
@@ -84,7 +83,7 @@ impl ServerTls {
             Way::In => &self.incoming,
             Way::Out => &self.outgoing,
         };
-        Ok(Wire::Tls(Box::new(acceptor.accept(tcp).await?)))
+        Ok(Wire::Tls(Box::new(acceptor.accept(tcp).await?.into())))
     }
 }
 

@@ -78,9 +78,13 @@ pub struct Receipt {
 pub struct LedgerLimits {
     /// Bytes; the oldest sixteenth goes when they are exceeded.
     pub max_bytes: u64,
-    /// Age in seconds, by a sane wall clock.
+    /// Age in seconds, by a sane wall clock; what is older goes by sixteenths of
+    /// that time, with the next receipt.
     pub max_age_s: u64,
 }
+
+/// Segments that the limits are shared among.
+const SHARES: u64 = 16;
 
 impl Default for LedgerLimits {
     fn default() -> LedgerLimits {
@@ -99,6 +103,8 @@ pub(super) struct Ledger {
     older: BTreeMap<u32, u64>,
     last_no: u32,
     last: Option<Log>,
+    /// The time of the first receipt in the last segment.
+    begun_ns: Option<i64>,
     findings: Vec<Finding>,
 }
 
@@ -136,6 +142,7 @@ impl Ledger {
             older: segments,
             last_no,
             last: None,
+            begun_ns: None,
             findings: Vec::new(),
         };
         ledger.open_last(fs, writable)?;
@@ -152,7 +159,9 @@ impl Ledger {
         let name = || path_of(&self.dir, self.last_no).display().to_string();
         while let Some(piece) = scan.next::<Receipt>()? {
             match piece {
-                Piece::Record(..) => {}
+                Piece::Record(_, receipt) => {
+                    self.begun_ns.get_or_insert(receipt.time_ns);
+                }
                 Piece::Damaged { from, to } if self.findings.len() < FINDINGS_MAX => {
                     self.findings.push(Finding::Damaged {
                         log: name(),
@@ -193,23 +202,26 @@ impl Ledger {
         receipts: impl Iterator<Item = &'a Receipt>,
     ) -> Result<(), WriteError> {
         let mut bytes = Vec::new();
+        let mut first_ns = None;
         for receipt in receipts {
             frame::encode(receipt, &mut bytes)?;
+            first_ns.get_or_insert(receipt.time_ns);
         }
         let Some(log) = self.last.as_mut() else {
             return Err(WriteError::Undone(io::ErrorKind::NotFound.into()));
         };
         log.append(&bytes)?;
+        self.begun_ns = self.begun_ns.or(first_ns);
         log.sync()
     }
 
-    /// Begins a new segment when the last one is long enough, and drops whole
+    /// Begins a new segment when the last one is long or old enough, and drops whole
     /// segments that are too old or too many. Called when no batch is open,
     /// so that a batch never spans two segments. On a full disk the last one
     /// just grows longer.
     pub(super) fn rotate(&mut self, fs: &dyn Fs, now: Option<Wall>) -> Result<(), WriteError> {
         let len = self.last.as_ref().map_or(0, Log::len);
-        if len < self.limits.max_bytes / 16 {
+        if len < self.limits.max_bytes / SHARES && !self.began_long_ago(now) {
             return Ok(());
         }
         let no = self.last_no.wrapping_add(1);
@@ -221,11 +233,21 @@ impl Ledger {
         self.older.insert(self.last_no, len);
         self.last_no = no;
         self.last = Some(log);
+        self.begun_ns = None;
         if let Err(e) = self.drop_oldest(fs, now) {
             // History that stays too long is no reason to hold a receipt up.
             log::warn!("cannot shorten {}: {e}", self.dir.display());
         }
         Ok(())
+    }
+
+    /// Whether the last segment spans its share of the permitted age.
+    fn began_long_ago(&self, now: Option<Wall>) -> bool {
+        let (Some(now), Some(begun_ns)) = (now, self.begun_ns) else {
+            return false;
+        };
+        let age_s = now.secs().saturating_sub(Wall(begun_ns).secs());
+        u64::try_from(age_s).is_ok_and(|age| age > self.limits.max_age_s / SHARES)
     }
 
     fn drop_oldest(&mut self, fs: &dyn Fs, now: Option<Wall>) -> io::Result<()> {

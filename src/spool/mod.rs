@@ -130,8 +130,8 @@
 //! ## Ledger
 //!
 //! Receipts are appended to the last log. When that has a sixteenth of the
-//! permitted size and no receipt lacks its `Settled`, a new one is begun, and
-//! whole logs go from the front while all of them together are too long, or the
+//! permitted size, or its first receipt is older than a sixteenth of the permitted
+//! age, and no receipt lacks its `Settled`, a new one is begun, and whole logs go from the front while all of them together are too long, or the
 //! first was last written too long ago by a clock that can be trusted. A batch of
 //! at most 256 receipts may lack their marks after a crash, all of them in the
 //! last log or in the reserve; so the newest 256 of the last log, and those that

@@ -2,7 +2,8 @@
 //!
 //! Disk ([`Fs`]), clock ([`Clock`]), randomness ([`Rng`]) and network ([`Net`])
 //! each stand behind one narrow interface; [`Sys`] carries one of each, and the
-//! [`Pool`] that blocking file work runs on. [`os`] is the real world. Nothing
+//! [`Pool`] that blocking file work runs on; a connection with or without TLS on
+//! it is a [`Wire`]. [`os`] is the real world. Nothing
 //! else in the crate may name `std::fs`, `std::net`, `std::thread` or
 //! `Instant::now`, so that a simulation which supplies its own `Sys` sees, and
 //! can fail or delay, everything that the agent does.
@@ -14,6 +15,7 @@ mod fs;
 mod net;
 mod pool;
 mod tree;
+mod wire;
 
 pub use crate::base::{Mono, Wall};
 pub use clock::{Clock, Rng, TimedOut, timeout};
@@ -21,6 +23,7 @@ pub use fs::{Create, Dir, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_a
 pub use net::{Listener, LocalFuture, Net, Stream};
 pub use pool::Pool;
 pub use tree::Tree;
+pub use wire::{Tcp, Wire};
 
 use std::sync::Arc;
 

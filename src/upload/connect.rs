@@ -13,7 +13,7 @@ use super::failure::{Class, Failure, Step};
 use super::options::{ServerOptions, TlsMode};
 use super::profile::{Profile, Resuming};
 use super::tls::{Connector, Tcp, TlsSetup};
-use super::wire::Wire;
+use super::wire::{Wire, describe_tls};
 use crate::ftp::command::{Command, Protection, TransferType};
 use crate::ftp::feat::Features;
 use crate::ftp::quirks::ServerKind;
@@ -133,7 +133,7 @@ pub(super) async fn log_in(
     let wire = match (&connector, options.tls) {
         (Some(connector), TlsMode::Implicit) => {
             let wire = handshake(sys, server, connector, tcp).await?;
-            observe(Step::Tls, &wire.describe());
+            observe(Step::Tls, &describe_tls(&wire));
             wire
         }
         _ => Wire::Plain(tcp),
@@ -148,7 +148,7 @@ pub(super) async fn log_in(
     let mut kind = ServerKind::from_reply(&greeting);
     if let (Some(connector), TlsMode::Explicit) = (&connector, options.tls) {
         dialogue = upgrade(sys, server, connector, dialogue).await?;
-        observe(Step::Tls, &dialogue.wire().describe());
+        observe(Step::Tls, &describe_tls(dialogue.wire()));
     }
     authenticate(server, &mut dialogue).await?;
     observe(Step::Login, &String::from_utf8_lossy(&options.user));
@@ -233,7 +233,7 @@ async fn handshake(
 ) -> Result<Wire, Failure> {
     let limit = server.options.connect_timeout;
     match timeout(&*sys.clock, limit, connector.connect(tcp)).await {
-        Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls))),
+        Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls.into()))),
         Ok(Err(error)) => Err(tls_failure(&server.peer(), &error)),
         Err(_) => {
             let message = format!("the TLS handshake did not end within {} s", limit.as_secs());

@@ -62,7 +62,7 @@ impl Opening {
             return Ok(Wire::Plain(tcp));
         };
         match timeout(&*self.sys.clock, self.limit, connector.connect(tcp)).await {
-            Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls))),
+            Ok(Ok(tls)) => Ok(Wire::Tls(Box::new(tls.into()))),
             Ok(Err(error)) => Err(self.failure(&error)),
             Err(_) => Err(self.failure(&io::ErrorKind::TimedOut.into())),
         }

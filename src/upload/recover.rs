@@ -12,7 +12,7 @@ use super::resume::Plan;
 use super::session::{Feeding, Session};
 use super::tls::{Connector, TlsSetup};
 use super::transfer;
-use super::wire::Wire;
+use super::wire::{Wire, is_tls13, resumed};
 use crate::ftp::command::Command;
 use crate::ftp::path::RemotePath;
 use crate::sys::timeout;
@@ -40,8 +40,8 @@ impl Refused {
 
     /// Notes what data connection it was.
     pub(super) fn over(mut self, wire: &Wire) -> Refused {
-        if wire.is_tls() && !wire.resumed() {
-            self.full_handshake = Some(wire.is_tls13());
+        if wire.is_tls() && !resumed(wire) {
+            self.full_handshake = Some(is_tls13(wire));
         }
         self
     }

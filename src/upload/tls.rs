@@ -22,12 +22,11 @@ use rustls::{ClientConfig, SupportedProtocolVersion, version};
 
 use super::failure::{Class, Failure, Step};
 use super::options::{MinTls, ServerOptions};
-use crate::sys::{Fs, Stream, Sys, Wall, read_all};
+use crate::sys::{Fs, Sys, Wall, read_all};
 use store::Tickets;
 use trust::{FloorClock, PinVerifier};
 
-/// A TCP connection, ours or the simulation's.
-pub(super) type Tcp = Box<dyn Stream>;
+pub(super) use super::wire::Tcp;
 
 /// What is the same for all of a server's connections: trust and identity.
 /// Built once, because the system's roots take time to read.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::servers::client;
+use super::proxy::Proxy;
+use super::servers::{Block, client};
 use super::wait_until;
 
 /// `edgespool receive` on free ports of 127.0.0.1; killed when dropped.
@@ -22,6 +23,8 @@ pub struct Receiver {
     pub password: String,
     /// Of the certificate, as it is printed; empty without TLS.
     pub fingerprint: String,
+    /// Its passive ports, if they are its own.
+    ports: Option<Block>,
 }
 
 /// How a client uses TLS.
@@ -47,6 +50,21 @@ impl Receiver {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
         Receiver::start_in(dir, listen, more, Some(LOGIN))
+    }
+
+    /// Behind a bad link, for clients that use TLS like that.
+    pub fn start_behind_proxy(tls: Tls) -> (Receiver, Proxy) {
+        let ports = Block::take([127, 0, 0, 1].into());
+        let range = format!("{}-{}", ports.first, ports.last);
+        let mut receiver = Receiver::start_at("127.0.0.1:0", &["--passive-ports", &range]);
+        let addr = match tls {
+            Tls::Implicit => &mut receiver.implicit,
+            Tls::None | Tls::Explicit => &mut receiver.addr,
+        };
+        let proxy = Proxy::start(*addr, ports.first..=ports.last);
+        *addr = proxy.addr();
+        receiver.ports = Some(ports);
+        (receiver, proxy)
     }
 
     /// With a user and a password that the receiver makes up.
@@ -90,6 +108,7 @@ impl Receiver {
                 .unwrap_or_default()
                 .to_owned(),
             fingerprint: String::new(),
+            ports: None,
         };
         receiver.read_introduction(!more.contains(&"none"));
         receiver

@@ -9,6 +9,7 @@ use super::{
     COMMAND_BYTES_MAX, Command, DigestCommand, FileStructure, Protection, TransferMode,
     TransferType, Verb,
 };
+use crate::ftp::address::EprtError;
 use crate::ftp::secret::Secret;
 use crate::ftp::time::FtpTime;
 use crate::ftp::{address, telnet};
@@ -24,15 +25,18 @@ pub enum ParseError {
     BadArgument(Verb),
     /// A well-formed argument that names something nobody implements.
     BadParameter(Verb),
+    /// EPRT with an address of neither IPv4 nor IPv6.
+    UnknownProtocol,
 }
 
 impl ParseError {
-    /// The reply code that RFC 959 §4.2 has for it.
+    /// The reply code that RFC 959 §4.2 has for it, or RFC 2428 §2.
     pub const fn reply_code(self) -> u16 {
         match self {
             Self::BadLine | Self::UnknownVerb => 500,
             Self::BadArgument(_) => 501,
             Self::BadParameter(_) => 504,
+            Self::UnknownProtocol => 522,
         }
     }
 }
@@ -44,6 +48,7 @@ impl fmt::Display for ParseError {
             Self::UnknownVerb => f.write_str("unknown command"),
             Self::BadArgument(verb) => write!(f, "the argument of {verb} is missing or malformed"),
             Self::BadParameter(verb) => write!(f, "{verb} does not know this parameter"),
+            Self::UnknownProtocol => f.write_str("Network protocol not supported, use (1,2)"),
         }
     }
 }
@@ -189,7 +194,10 @@ fn typed(verb: Verb, argument: &[u8]) -> Result<Command, ParseError> {
         Verb::Rest => decimal(text).map(Command::Rest).ok_or(malformed),
         Verb::Eprt => address::parse_eprt(text)
             .map(Command::Eprt)
-            .ok_or(malformed),
+            .map_err(|e| match e {
+                EprtError::Malformed => malformed,
+                EprtError::UnknownProtocol => ParseError::UnknownProtocol,
+            }),
         Verb::Port => address::parse_port(text)
             .map(Command::Port)
             .ok_or(malformed),

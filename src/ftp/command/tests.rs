@@ -152,6 +152,9 @@ fn other_lines_are_refused_with_the_right_code() {
         (b"REST 18446744073709551616", 501),
         (b"MFMT 2020 x", 501),
         (b"SITE CHMOD 99999 x", 501),
+        (b"EPRT |1|::1|2000|", 501),
+        (b"EPRT ||::1|2000|", 501),
+        (b"EPRT |3|::1|2000|", 522),
         (b"TYPE X", 504),
         (b"MODE q", 504),
     ] {

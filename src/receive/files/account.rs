@@ -188,18 +188,27 @@ impl Account {
     /// upload may ask for.
     ///
     /// # Errors
-    /// Why not.
+    /// Why not. `Unfinished` for a cut upload: its digest would tell a client that
+    /// the file is there, and it is not.
     pub async fn open_for_digest(&self, path: &VirtualPath) -> Result<Arc<dyn File>, FileError> {
         let path = path.clone();
         let right = match self.permissions().read {
             true => Right::Read,
             false => Right::Upload,
         };
-        self.with(move |files| files.open(&path, right)).await
+        let open = move |files: &Arc<Files>| {
+            let file = files.open(&path, right)?;
+            match is_unfinished(&file.meta()?) {
+                true => Err(FileError::Unfinished),
+                false => Ok(file),
+            }
+        };
+        self.with(open).await
     }
 
     /// What is known of a file or directory: for SIZE, MDTM, MLST. A file that a
-    /// lane took lately is still known.
+    /// lane took lately is still known. A cut upload has one byte less than what
+    /// came, so that nobody takes it for a whole file.
     ///
     /// # Errors
     /// Why not.

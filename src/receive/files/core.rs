@@ -122,7 +122,11 @@ impl Files {
                 let remembered = spot.place.remembered(&spot.path);
                 remembered.ok_or(FileError::NotFound)
             }
-            result => Ok(result?),
+            result => match told(result?) {
+                // A client must not take the beginning of nothing for its empty file.
+                meta if is_unfinished(&meta) && meta.size == 0 => Err(FileError::NotFound),
+                meta => Ok(meta),
+            },
         }
     }
 
@@ -345,6 +349,20 @@ impl Files {
 /// Whether a file's upload has not come to its end.
 pub(super) fn is_unfinished(meta: &Meta) -> bool {
     meta.kind == Kind::File && meta.mode & UNFINISHED != 0
+}
+
+/// What a client is told of a file. Of an unfinished one it is one byte less than
+/// is there: a client whose bytes all came before its link was cut would else
+/// find the full size, be content, and never end the upload, and nobody would
+/// take the file. So it sends the last byte again, and hears 226.
+pub(super) fn told(meta: Meta) -> Meta {
+    match is_unfinished(&meta) {
+        true => Meta {
+            size: meta.size.saturating_sub(1),
+            ..meta
+        },
+        false => meta,
+    }
 }
 
 /// A root that exists only as the names of its folders.

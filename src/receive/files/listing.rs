@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::FileError;
+use super::core::told;
 use super::place::Place;
 use crate::sys::{Dir, Meta};
 
@@ -64,7 +65,7 @@ impl Listing {
                 at => [at, b"/", &name].concat(),
             };
             if let Ok(meta) = inner.place.tree.meta(&at) {
-                found.push((name, meta));
+                found.push((name, told(meta)));
             }
         }
         Ok(found)

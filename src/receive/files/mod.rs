@@ -38,4 +38,4 @@ pub use listing::Listing;
 pub use path::VirtualPath;
 pub(super) use place::Places;
 pub use place::Staged;
-pub use sweep::{Swept, sweep};
+pub use sweep::{Cuts, Swept, sweep};

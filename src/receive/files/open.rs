@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{Files, Right, Spot, is_unfinished};
+use super::core::{Files, Right, Spot, is_unfinished, told};
 use super::incoming::{Incoming, Upload};
 use super::quota::Usage;
 use super::{FileError, VirtualPath};
@@ -61,7 +61,11 @@ impl Files {
                 let there = there.ok_or(FileError::BadOffset)?;
                 (self.go_on(&spot, &there, offset)?, offset)
             }
-            (Upload::Append, Some(there)) => (self.go_on(&spot, &there, there.size)?, there.size),
+            (Upload::Append, Some(there)) => {
+                // Where SIZE says that it ends.
+                let offset = told(there).size;
+                (self.go_on(&spot, &there, offset)?, offset)
+            }
             _ => (self.create(&spot, waiting)?, 0),
         };
         drop(held);

@@ -7,16 +7,35 @@ use super::core::is_unfinished;
 use crate::sys::{Fs, Kind, Tree};
 
 /// What a sweep found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Unfinished files that were too old, and were removed.
-    pub removed: u64,
-    /// Their bytes.
-    pub removed_bytes: u64,
+    pub removed: Cuts,
     /// Unfinished files that stay for now.
-    pub unfinished: u64,
+    pub unfinished: Cuts,
     /// Files that were received under a name that the lane does not take.
     pub waiting: u64,
+}
+
+/// Uploads that were cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first of them: the path below the lane, and the bytes that came.
+    pub named: Vec<(Vec<u8>, u64)>,
+}
+
+impl Cuts {
+    fn add(&mut self, path: Vec<u8>, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.named.len() < NAMED_MAX {
+            self.named.push((path, bytes));
+        }
+    }
 }
 
 /// Removes unfinished uploads that were written last before `before_ns`
@@ -67,10 +86,9 @@ fn sweep_dir(
             Kind::Dir if dirs.len() < DIRS_MAX => dirs.push(path),
             Kind::File if is_unfinished(&meta) && meta.mtime_ns < before_ns => {
                 tree.unlink(&path)?;
-                swept.removed += 1;
-                swept.removed_bytes += meta.size;
+                swept.removed.add(path, meta.size);
             }
-            Kind::File if is_unfinished(&meta) => swept.unfinished += 1,
+            Kind::File if is_unfinished(&meta) => swept.unfinished.add(path, meta.size),
             Kind::File => swept.waiting += 1,
             _ => {}
         }
@@ -78,6 +96,8 @@ fn sweep_dir(
     Ok(())
 }
 
+/// Cut uploads that one sweep tells by name.
+const NAMED_MAX: usize = 32;
 /// Directories that one sweep looks into.
 const DIRS_MAX: usize = 10_000;
 
@@ -112,7 +132,9 @@ mod tests {
         empty.set_modified(long_ago).unwrap();
         let before_ns = 2_000_000 * 1_000_000_000;
         let swept = sweep(&OsFs, dir.path(), before_ns).unwrap();
-        assert_eq!((swept.removed, swept.unfinished, swept.waiting), (1, 1, 1));
+        assert_eq!(swept.removed.named, [(b"day/cut".to_vec(), 0)]);
+        assert_eq!(swept.unfinished.named, [(b"day/new".to_vec(), 0)]);
+        assert_eq!(swept.waiting, 1);
         assert!(dir.path().join("day/new").exists());
         assert!(dir.path().join("received.part").exists());
         assert!(!dir.path().join("day/cut").exists());

@@ -9,13 +9,13 @@ use smol::io::{AsyncReadExt, AsyncWriteExt};
 use super::tail::Tail;
 use crate::ftp::command::{Command, ParseError};
 use crate::ftp::serve::{Answer, Lines};
-use crate::receive::wire::Wire;
-use crate::sys::{Sys, timeout};
+use crate::sys::{Sys, Wire, timeout};
 
 /// See the module's description.
 pub(in crate::receive) struct Control {
     sys: Sys,
-    wire: Wire,
+    /// `None` while TLS begins or ends, and after that failed.
+    wire: Option<Wire>,
     lines: Lines,
     /// Replies that wait for those of the commands behind theirs.
     out: Vec<u8>,
@@ -41,7 +41,7 @@ impl Control {
     pub(in crate::receive) fn new(sys: &Sys, wire: Wire, limit: Duration) -> Control {
         Control {
             sys: sys.clone(),
-            wire,
+            wire: Some(wire),
             lines: Lines::new(),
             out: Vec::new(),
             ended: false,
@@ -52,7 +52,7 @@ impl Control {
 
     /// Whether there is TLS.
     pub(super) fn is_tls(&self) -> bool {
-        self.wire.is_tls()
+        self.wire.as_ref().is_some_and(Wire::is_tls)
     }
 
     /// The next command, or why a line is none; `None` when no more come.
@@ -143,7 +143,9 @@ impl Control {
             return Ok(());
         }
         let out = std::mem::take(&mut self.out);
-        let wire = &mut self.wire;
+        let Some(wire) = &mut self.wire else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         let sending = async {
             wire.write_all(&out).await?;
             wire.flush().await
@@ -156,7 +158,11 @@ impl Control {
     async fn receive(&mut self) {
         let mut chunk = [0; READ_BYTES];
         let room = self.lines.room().min(READ_BYTES);
-        let read = self.wire.read(chunk.get_mut(..room).unwrap_or_default());
+        let Some(wire) = &mut self.wire else {
+            self.ended = true;
+            return;
+        };
+        let read = wire.read(chunk.get_mut(..room).unwrap_or_default());
         match read.await {
             Ok(count) if count > 0 => {
                 let mut bytes = chunk.get(..count).unwrap_or_default();
@@ -173,16 +179,22 @@ impl Control {
         }
     }
 
-    /// Replaces the connection by what `change` makes of it. What was received
-    /// and not served is forgotten: it came under the old terms.
-    pub(super) async fn change<F>(&mut self, change: impl FnOnce(Wire) -> F) -> io::Result<()>
+    /// Replaces the connection by what `change` makes of it in time. What was
+    /// received and not served is forgotten: it came under the old terms.
+    pub(super) async fn change<F>(
+        &mut self,
+        limit: Duration,
+        change: impl FnOnce(Wire) -> F,
+    ) -> io::Result<()>
     where
         F: Future<Output = io::Result<Wire>>,
     {
         self.lines.discard();
-        let wire = std::mem::replace(&mut self.wire, Wire::Gone);
-        let changed = timeout(&*self.sys.clock, self.limit, change(wire)).await;
-        self.wire = changed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        let gone = || io::Error::from(io::ErrorKind::NotConnected);
+        let wire = self.wire.take().ok_or_else(gone)?;
+        let changed = timeout(&*self.sys.clock, limit, change(wire)).await;
+        let changed = changed.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        self.wire = Some(changed);
         Ok(())
     }
 
@@ -194,8 +206,10 @@ impl Control {
     /// Says goodbye to TLS, and to the connection.
     pub(super) async fn close(&mut self) {
         let _unread = self.flush().await;
-        // Bounded: a client may have gone without reading.
-        let _gone = timeout(&*self.sys.clock, CLOSE_LIMIT, self.wire.close()).await;
+        if let Some(wire) = &mut self.wire {
+            // Bounded: a client may have gone without reading.
+            let _gone = timeout(&*self.sys.clock, CLOSE_LIMIT, wire.close()).await;
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub(super) struct Session {
     state: State,
     account: Option<Rc<Account>>,
     data: Option<Target>,
-    began: Mono,
+    /// Since when nobody is logged in, or when somebody last was.
+    alone_since: Mono,
     wrong_passwords: u32,
 }
 
@@ -62,12 +63,12 @@ impl From<io::Error> for End {
 }
 
 impl Session {
-    /// A client that has just connected.
+    /// A client that connected at `began`.
     pub(super) fn new(
         shared: &Rc<Shared>,
-        remote: SocketAddr,
-        local: SocketAddr,
+        (remote, local): (SocketAddr, SocketAddr),
         control: Control,
+        began: Mono,
     ) -> Session {
         let peer = remote.ip().to_canonical();
         let terms = Terms {
@@ -88,7 +89,7 @@ impl Session {
             state: State::new(terms),
             account: None,
             data: None,
-            began: shared.sys.clock.mono(),
+            alone_since: began,
             wrong_passwords: 0,
         }
     }
@@ -134,11 +135,11 @@ impl Session {
     async fn next_command(&mut self) -> Result<Result<Command, ParseError>, End> {
         let (clock, stop) = (self.shared.sys.clock.clone(), self.shared.stop.clone());
         let span = match self.state.user() {
-            Some(_) => self.shared.options.idle_timeout,
-            None => {
-                let spent = clock.mono().since(self.began);
-                self.shared.options.login_timeout.saturating_sub(spent)
+            Some(_) => {
+                self.alone_since = clock.mono();
+                self.shared.options.idle_timeout
             }
+            None => self.time_to_log_in(),
         };
         let next = async { Some(self.control.command().await) };
         let stopped = async {
@@ -156,6 +157,12 @@ impl Session {
         };
         self.control.answer_now(&Answer::new(421, goodbye)).await?;
         Err(End::Said)
+    }
+
+    /// What is left of the time in which somebody has to log in.
+    fn time_to_log_in(&self) -> Duration {
+        let spent = self.shared.sys.clock.mono().since(self.alone_since);
+        self.shared.options.login_timeout.saturating_sub(spent)
     }
 
     /// Does what needs the disk or the network, and gives the final answer.

@@ -2,11 +2,12 @@
 
 use std::io;
 
+use async_rustls::TlsStream;
 use smol::io::AsyncWriteExt;
 
 use super::{End, Session};
 use crate::ftp::serve::Answer;
-use crate::receive::wire::Wire;
+use crate::sys::Wire;
 
 impl Session {
     /// AUTH TLS: the answer is the last thing in clear text, and nothing that
@@ -21,10 +22,12 @@ impl Session {
         let secure = |wire| async {
             match wire {
                 Wire::Plain(tcp) => tls.control(tcp).await,
-                Wire::Tls(_) | Wire::Gone => Err(io::ErrorKind::NotConnected.into()),
+                Wire::Tls(_) => Err(io::ErrorKind::NotConnected.into()),
             }
         };
-        if let Err(error) = self.control.change(secure).await {
+        // A handshake is a part of logging in: who is silent in it is gone as soon.
+        let limit = self.time_to_log_in();
+        if let Err(error) = self.control.change(limit, secure).await {
             log::info!("{}: TLS: {error}", self.peer);
             return Err(End::Gone(error));
         }
@@ -37,14 +40,18 @@ impl Session {
     pub(super) async fn end_tls(&mut self, answer: &Answer) -> Result<(), End> {
         self.control.answer_now(answer).await?;
         let clear = |wire| async {
-            let Wire::Tls(mut tls) = wire else {
+            let Wire::Tls(tls) = wire else {
+                return Err(io::ErrorKind::NotConnected.into());
+            };
+            let TlsStream::Server(mut tls) = *tls else {
                 return Err(io::ErrorKind::NotConnected.into());
             };
             tls.get_mut().1.send_close_notify();
             tls.flush().await?;
             Ok(Wire::Plain(tls.into_inner().0))
         };
-        self.control.change(clear).await?;
+        let limit = self.shared.options.stall_timeout;
+        self.control.change(limit, clear).await?;
         self.control.skip_tls();
         self.state.cleared();
         Ok(())

@@ -24,8 +24,7 @@ use crate::ftp::serve::{Answer, Store};
 use crate::receive::files::{Account, FileError, Incoming, Upload, VirtualPath};
 use crate::receive::journal::Record;
 use crate::receive::tls::Way;
-use crate::receive::wire::Wire;
-use crate::sys::timeout;
+use crate::sys::{Wire, timeout};
 
 /// Why an upload does not go on.
 enum Stopped {

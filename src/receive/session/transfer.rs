@@ -13,8 +13,7 @@ use super::{DATA_LIMIT, End, Session};
 use crate::ftp::command::Command;
 use crate::ftp::serve::Answer;
 use crate::receive::tls::Way;
-use crate::receive::wire::Wire;
-use crate::sys::timeout;
+use crate::sys::{Wire, timeout};
 
 /// How a transfer ended.
 #[derive(Debug)]
@@ -137,8 +136,25 @@ impl Session {
     /// Sends what is still held back, and the end of the data.
     pub(super) async fn finish(&mut self, mut outgoing: Outgoing) -> Ended {
         match self.beside(outgoing.wire.close()).await {
-            Ok(Ok(())) => Ended::Whole,
+            Ok(Ok(())) if outgoing.wire.is_tls() => Ended::Whole,
+            Ok(Ok(())) => self.has_all(outgoing).await,
             Ok(Err(error)) => Ended::Broken(error),
+            Err(ended) => ended,
+        }
+    }
+
+    /// The client closes its side, too, when it has read all: then it has all.
+    /// A link that is cut while the system still sends is a reset, and no 226,
+    /// which lftp would take for the end of a file that has become shorter.
+    /// A few clients wait for 226 first. With TLS it says nothing: who does not
+    /// read close_notify sends a reset, too.
+    async fn has_all(&mut self, mut outgoing: Outgoing) -> Ended {
+        let clock = self.shared.sys.clock.clone();
+        let mut nothing = [0; 1];
+        let closed = timeout(&*clock, CLOSED_LIMIT, outgoing.wire.read(&mut nothing));
+        match self.beside(closed).await {
+            Ok(Ok(Err(error))) => Ended::Broken(error),
+            Ok(_) => Ended::Whole,
             Err(ended) => ended,
         }
     }
@@ -210,6 +226,8 @@ impl Inflow {
     }
 }
 
+/// For a client to close its side of a download.
+const CLOSED_LIMIT: Duration = Duration::from_secs(1);
 /// For the end of TLS on an upload's connection, which proves nothing any more.
 pub(super) const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// Of file contents, on their way; an upload has two of these.

@@ -1,6 +1,7 @@
 //! What stays bounded under a producer that never stops.
 
 use super::*;
+use crate::sys::Wall;
 
 /// Files that the producer writes, far more than there is room for.
 const FILES: usize = 3000;
@@ -127,4 +128,29 @@ fn the_ledger_stays_within_its_size_and_each_receipt_is_entered_at_once() {
         }
     }
     assert!(proofs(&spool, Proof::Hash) > 50);
+}
+
+#[test]
+fn the_ledger_forgets_what_is_too_old_however_little_there_is() {
+    let limits = LedgerLimits {
+        max_age_s: 16 * 3600,
+        ..LedgerLimits::default()
+    };
+    let (fs, sys, mut spool) = full(WhenFull::DropOldest, limits);
+    let now = sys.clock.wall();
+    spool
+        .put_clock_floor(Wall::from_secs(now.secs() - 1))
+        .unwrap();
+    let mut deliver = |n: usize, age_s: i64| {
+        let id = spool.take("cam", &[next(&fs, n)]).remove(0).unwrap();
+        let mut settlement = delivered(&mut spool, id);
+        settlement.receipt.time_ns = now.0 - age_s * 1_000_000_000;
+        spool.settle(&[settlement]).unwrap();
+        proofs(&spool, Proof::Hash)
+    };
+    // The times of this disk's files are long past, so that a log goes as soon as
+    // there is a next one.
+    assert_eq!(deliver(0, 7200), 1);
+    assert_eq!(deliver(1, 600), 1, "the first log spans two hours and goes");
+    assert_eq!(deliver(2, 0), 2, "the second one spans ten minutes");
 }

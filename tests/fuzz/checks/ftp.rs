@@ -97,7 +97,7 @@ pub fn addresses(data: &[u8]) {
         let written = address::format_port(read);
         assert_eq!(address::parse_port(written.as_bytes()), Some(read));
     }
-    if let Some(read) = address::parse_eprt(data) {
+    if let Ok(read) = address::parse_eprt(data) {
         let written = address::format_eprt(read);
         let again = address::parse_eprt(written.as_bytes()).unwrap();
         assert_eq!(again.ip().to_canonical(), read.ip().to_canonical());

@@ -9,6 +9,7 @@
 
 pub mod disk;
 pub mod ftp;
+pub mod serve;
 pub mod spool;
 pub mod text;
 
@@ -16,7 +17,7 @@ pub mod text;
 pub type Check = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Check); 14] = [
+pub const TARGETS: [(&str, Check); 15] = [
     ("addresses", ftp::addresses),
     ("commands", ftp::commands),
     ("config", text::config),
@@ -26,6 +27,7 @@ pub const TARGETS: [(&str, Check); 14] = [
     ("replies", ftp::replies),
     ("requests", text::requests),
     ("schedules", text::schedules),
+    ("sessions", serve::sessions),
     ("spool_damage", spool::spool_damage),
     ("spool_records", spool::spool_records),
     ("templates", text::templates),
