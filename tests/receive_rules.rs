@@ -229,6 +229,26 @@ fn a_download_that_did_not_arrive_is_not_answered_by_226() {
     assert!(client.reply().starts_with("226 "));
 }
 
+/// What is on its way has not arrived, however long that takes.
+#[test]
+fn a_download_is_not_over_before_the_client_has_taken_it() {
+    let served = Served::with(|_| {});
+    // Less than the system takes from the receiver, more than it keeps for us.
+    fs::write(served.dir.path().join("root/image"), [7; 1_000_000]).unwrap();
+    let mut client = served.log_in();
+    let mut data = client.begin("RETR image");
+    thread::sleep(SHORT);
+    assert!(client.say("NOOP").starts_with("200 "));
+    let mut read = Vec::new();
+    assert_eq!(data.read_to_end(&mut read).unwrap(), 1_000_000);
+    client.expect(226);
+    let served = Served::with(|options| options.stall_timeout = SHORT);
+    fs::write(served.dir.path().join("root/image"), [7; 1_000_000]).unwrap();
+    let mut client = served.log_in();
+    let _unread = client.begin("RETR image");
+    client.expect(426);
+}
+
 /// Between AUTH TLS, or the connection to the implicit port, and the end of the
 /// handshake.
 #[test]
