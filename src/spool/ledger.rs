@@ -41,7 +41,7 @@ pub enum Proof {
 
 impl Proof {
     /// Whether the bytes reached their goal, so that an archive wants them.
-    pub(super) fn is_delivery(self) -> bool {
+    pub fn is_delivery(self) -> bool {
         !matches!(self, Proof::Evicted | Proof::Dropped)
     }
 }
@@ -278,7 +278,25 @@ impl Ledger {
         fs: &dyn Fs,
         each: &mut dyn FnMut(&Receipt) -> bool,
     ) -> io::Result<()> {
-        for no in self.older.keys().copied().chain([self.last_no]) {
+        self.read(fs, self.older.keys().copied(), each)
+    }
+
+    /// The same for the last two segments.
+    pub(super) fn recent(
+        &self,
+        fs: &dyn Fs,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> io::Result<()> {
+        self.read(fs, self.older.keys().copied().rev().take(1), each)
+    }
+
+    fn read(
+        &self,
+        fs: &dyn Fs,
+        older: impl Iterator<Item = u32>,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> io::Result<()> {
+        for no in older.chain([self.last_no]) {
             let file = match fs.open(&path_of(&self.dir, no)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
