@@ -191,8 +191,8 @@ fn a_cut_upload_is_never_as_long_as_what_came() {
         let mut data = client.begin(&format!("STOR {name}"));
         data.write_all(b"all of it").unwrap();
         assert!(client.reply().starts_with("426 "));
-        assert_eq!(client.say(&format!("SIZE {name}")), "213 8\r\n");
-        assert!(client.say(&format!("XCRC {name}")).starts_with("550 "));
+        assert_eq!(client.say(format!("SIZE {name}")), "213 8\r\n");
+        assert!(client.say(format!("XCRC {name}")).starts_with("550 "));
         if again == "STOR" {
             assert!(client.say("REST 8").starts_with("350 "));
         }
@@ -202,8 +202,8 @@ fn a_cut_upload_is_never_as_long_as_what_came() {
                 .starts_with("226 ")
         );
         assert_eq!(served.read(&format!("root/{name}")).unwrap(), b"all of it");
-        assert_eq!(client.say(&format!("SIZE {name}")), "213 9\r\n");
-        assert!(client.say(&format!("XCRC {name}")).starts_with("250 "));
+        assert_eq!(client.say(format!("SIZE {name}")), "213 9\r\n");
+        assert!(client.say(format!("XCRC {name}")).starts_with("250 "));
     }
     let mut client = served.log_in();
     let _data = client.begin("STOR nothing");
