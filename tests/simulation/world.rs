@@ -184,7 +184,6 @@ impl World {
                 max_age_s: u64::MAX,
                 ..LedgerLimits::default()
             },
-            ..spool::Options::default()
         }
     }
 
