@@ -1,6 +1,6 @@
 //! Programs of other people against the receiver, beyond what `receive.rs` does
 //! with curl, lftp and ftplib: whole trees there and back, ten thousand files,
-//! and one of two gigabytes.
+//! one of two gigabytes, and a receiver that goes away in between.
 //!
 //! A client that the machine does not have is unpacked from its package.
 
@@ -10,11 +10,12 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::receiver::{Receiver, Tls, arg, peak_memory, succeeded};
-use common::{Tree, content};
+use common::gateway::Gateway;
+use common::receiver::{Receiver, Tls, arg, lftp, peak_memory, succeeded};
+use common::{Tree, content, wait_until};
 
 /// Odd names, nothing, one byte, around the buffers, and more than sockets hold.
 fn tree(seed: u64) -> Tree {
@@ -176,6 +177,115 @@ ftp.quit()
 }
 
 /// lftp, whose data connections are cut again and again, both ways.
+/// Stopped properly, and killed, between two commands of one lftp.
+#[test]
+fn lftp_goes_on_with_a_receiver_that_was_restarted() {
+    for tls in Tls::ALL {
+        let mut receiver = Receiver::start_on_its_own_ports();
+        let (up, down) = (receiver.scratch("up"), receiver.scratch("down"));
+        let signs = receiver.scratch("signs");
+        let tree = tree(4);
+        tree.write(&up);
+        let up = up.display();
+        let script = format!(
+            "{PATIENCE}; mirror -R {up} /one; {}; mirror -R {up} /two; {}; mirror / {}",
+            pause(&signs.join("stopped")),
+            pause(&signs.join("killed")),
+            down.display(),
+        );
+        let mut lftp = receiver.lftp_command(tls, &script);
+        let lftp = lftp.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let lftp = lftp.spawn().unwrap();
+        for sign in ["stopped", "killed"] {
+            wait_until("lftp pauses", || signs.join(sign).exists());
+            assert_eq!(logins(&receiver.stderr()), 1, "{tls:?}: {sign}");
+            if sign == "stopped" {
+                assert_eq!(receiver.terminate(), Some(0));
+            }
+            receiver = receiver.restart();
+            fs::remove_file(signs.join(sign)).unwrap();
+        }
+        succeeded(&lftp.wait_with_output().unwrap());
+        assert_eq!(logins(&receiver.stderr()), 1, "{tls:?}");
+        for place in ["one", "two"] {
+            tree.assert_same(&Tree::read(&receiver.root().join(place)));
+            tree.assert_same(&Tree::read(&down.join(place)));
+        }
+    }
+}
+
+#[test]
+fn lftp_comes_back_after_it_was_idle_for_too_long() {
+    for tls in Tls::ALL {
+        let mut gateway = Gateway::new(Gateway::nowhere(), SENDS_IDLE_AWAY);
+        let dir = |name: &str| gateway.agent.dir().join(name);
+        for name in ["pushed", "home", "up", "down"] {
+            fs::create_dir(dir(name)).unwrap();
+        }
+        let (up, down, idle) = (dir("up"), dir("down"), dir("idle"));
+        let (stored, home) = (dir("pushed/tree"), dir("home"));
+        let certificate = gateway.agent.spool().join("receive/receive.crt");
+        gateway.start();
+        let tree = tree(5);
+        tree.write(&up);
+        let script = format!(
+            "{PATIENCE}; mirror -R {} /tree; {}; mirror /tree {}",
+            up.display(),
+            pause(&idle),
+            down.display()
+        );
+        let url = match tls {
+            Tls::Implicit => format!("ftps://{}", implicit_address(&gateway)),
+            Tls::None | Tls::Explicit => format!("ftp://{}", gateway.addr()),
+        };
+        let login = ("camera", "secret");
+        let mut lftp = lftp((&url, tls), login, (&certificate, &home), &script);
+        let lftp = lftp.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let lftp = lftp.spawn().unwrap();
+        wait_until("lftp pauses", || idle.exists());
+        wait_until("it is sent away", || {
+            gateway.agent.stderr().contains("< 421 no command came")
+        });
+        assert_eq!(logins(&gateway.agent.stderr()), 1, "{tls:?}");
+        fs::remove_file(&idle).unwrap();
+        succeeded(&lftp.wait_with_output().unwrap());
+        assert!(logins(&gateway.agent.stderr()) > 1, "{tls:?}");
+        tree.assert_same(&Tree::read(&stored));
+        tree.assert_same(&Tree::read(&down));
+    }
+}
+
+/// Where a gateway listens with TLS from the first byte on.
+fn implicit_address(gateway: &Gateway) -> String {
+    let log = gateway.agent.stderr();
+    let mut lines = log.lines().filter_map(|line| {
+        let address = line.strip_suffix(" with TLS")?;
+        Some(address.split_once("receive: listening on ")?.1.to_owned())
+    });
+    lines.next().unwrap()
+}
+
+/// Sessions in which the user logged in, by the receiver's log.
+fn logins(log: &str) -> usize {
+    log.matches("> USER camera").count()
+}
+
+/// For lftp: makes a file, and waits until somebody removes it.
+fn pause(sign: &Path) -> String {
+    let sign = sign.display();
+    format!("shell \"touch {sign}; timeout 600 sh -c 'while [ -e {sign} ]; do sleep 0.05; done'\"")
+}
+
+/// lftp's own first pause is 30 s.
+const PATIENCE: &str = "set net:max-retries 10; set net:reconnect-interval-base 1; \
+                        set net:reconnect-interval-multiplier 1";
+
+/// A user with a directory; the gateway's watch has one of its own.
+const SENDS_IDLE_AWAY: &str = "listen_implicit = \"127.0.0.1:0\"\nidle_timeout = \"3s\"\n\
+    [[receive.user]]\nname = \"camera\"\npassword = \"secret\"\n\
+    dir = \"pushed\"\npermissions = [\"all\"]\n\
+    [[receive.user]]\nname = \"other\"\npassword = \"secret\"\nwatch = \"camera\"\n";
+
 #[test]
 fn ten_thousand_files_come_in_one_session() {
     let receiver = Receiver::start();

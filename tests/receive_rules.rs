@@ -15,6 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use common::dialogue::Dialogue;
+use common::receiver::succeeded;
+use common::servers::client;
 use common::wait_until;
 use edgespool::base::Secret;
 use edgespool::receive::{
@@ -191,8 +193,8 @@ fn a_cut_upload_is_never_as_long_as_what_came() {
         let mut data = client.begin(&format!("STOR {name}"));
         data.write_all(b"all of it").unwrap();
         assert!(client.reply().starts_with("426 "));
-        assert_eq!(client.say(&format!("SIZE {name}")), "213 8\r\n");
-        assert!(client.say(&format!("XCRC {name}")).starts_with("550 "));
+        assert_eq!(client.say(format!("SIZE {name}")), "213 8\r\n");
+        assert!(client.say(format!("XCRC {name}")).starts_with("550 "));
         if again == "STOR" {
             assert!(client.say("REST 8").starts_with("350 "));
         }
@@ -202,8 +204,8 @@ fn a_cut_upload_is_never_as_long_as_what_came() {
                 .starts_with("226 ")
         );
         assert_eq!(served.read(&format!("root/{name}")).unwrap(), b"all of it");
-        assert_eq!(client.say(&format!("SIZE {name}")), "213 9\r\n");
-        assert!(client.say(&format!("XCRC {name}")).starts_with("250 "));
+        assert_eq!(client.say(format!("SIZE {name}")), "213 9\r\n");
+        assert!(client.say(format!("XCRC {name}")).starts_with("250 "));
     }
     let mut client = served.log_in();
     let _data = client.begin("STOR nothing");
@@ -229,6 +231,26 @@ fn a_download_that_did_not_arrive_is_not_answered_by_226() {
     assert!(client.reply().starts_with("226 "));
 }
 
+/// What is on its way has not arrived, however long that takes.
+#[test]
+fn a_download_is_not_over_before_the_client_has_taken_it() {
+    let served = Served::with(|_| {});
+    // Less than the system takes from the receiver, more than it keeps for us.
+    fs::write(served.dir.path().join("root/image"), [7; 1_000_000]).unwrap();
+    let mut client = served.log_in();
+    let mut data = client.begin("RETR image");
+    thread::sleep(SHORT);
+    assert!(client.say("NOOP").starts_with("200 "));
+    let mut read = Vec::new();
+    assert_eq!(data.read_to_end(&mut read).unwrap(), 1_000_000);
+    client.expect(226);
+    let served = Served::with(|options| options.stall_timeout = SHORT);
+    fs::write(served.dir.path().join("root/image"), [7; 1_000_000]).unwrap();
+    let mut client = served.log_in();
+    let _unread = client.begin("RETR image");
+    client.expect(426);
+}
+
 /// Between AUTH TLS, or the connection to the implicit port, and the end of the
 /// handshake.
 #[test]
@@ -244,6 +266,27 @@ fn who_is_silent_instead_of_beginning_tls_is_let_go_in_time() {
     let mut implicit = Dialogue::connect(served.implicit.unwrap());
     assert_eq!(explicit.reply(), "");
     assert_eq!(implicit.reply(), "");
+}
+
+/// Its time begins when it says so, however long it has been there.
+#[test]
+fn who_logs_in_again_has_the_whole_time_for_it() {
+    let served = Served::with(|options| {
+        options.login_timeout = 3 * SHORT;
+        options.tls = TlsUse::Optional;
+    });
+    let script = format!(
+        "import ftplib, ssl, time\n\
+         ftp = ftplib.FTP_TLS(context=ssl._create_unverified_context(), timeout=60)\n\
+         ftp.connect('127.0.0.1', {})\n\
+         login = lambda: ftplib.FTP.login(ftp, 'camera', 'secret')\n\
+         login()\ntime.sleep({seconds})\nlogin()\ntime.sleep({seconds})\n\
+         ftp.auth()\nlogin()\nftp.prot_p()\nassert ftp.nlst() == []\nftp.quit()\n",
+        served.addr.port(),
+        seconds = (3 * SHORT).as_secs() + 1,
+    );
+    let mut python = client("python3", "python3", LONG);
+    succeeded(&python.args(["-c", &script]).output().unwrap());
 }
 
 #[test]

@@ -90,6 +90,9 @@ fn a_certificate_that_cannot_be_trusted_is_refused() {
             assert!(!output.stderr.contains("> USER"), "{server:?}: {output:#?}");
             // Pinned it is good, whatever it says of itself.
             let pin = hex(&Sha256::digest(server.certificate.as_ref().unwrap()));
+            if bad == Certificate::SelfSigned {
+                assert_says(&output, &["SHA-256", &pin]);
+            }
             change_config(
                 &agent,
                 "tls = \"explicit\"",

@@ -88,6 +88,8 @@ impl LaneFeed {
             seconds,
         };
         say_delivered(&receipt);
+        let now = agent.sys.clock.mono();
+        agent.lately.borrow_mut().note(&receipt.remote, now);
         // First, so that the settling sees whether more is to come.
         agent.tell(Event::EntryDelivered {
             session: self.session,

@@ -14,6 +14,7 @@ mod budgets;
 mod delivery;
 mod engine;
 mod intake;
+mod lately;
 mod memory;
 mod outcome;
 mod pulse;
@@ -49,6 +50,7 @@ use crate::watch::Said;
 
 use archiving::Archiving;
 use delivery::Tries;
+use lately::Lately;
 pub use memory::Memory;
 pub use outcome::Outcome;
 use pulse::Pulse;
@@ -71,6 +73,8 @@ pub struct Agent {
     floor: Cell<Option<Wall>>,
     /// Entries that are being uploaded or settled: nobody else may take them.
     in_hand: RefCell<BTreeMap<EntryId, InHand>>,
+    /// Names on the servers that got a file lately.
+    lately: RefCell<Lately>,
     /// Entries up to here may have been tried before this agent started.
     inherited: BTreeMap<String, EntryId>,
     /// So may those up to here, by the number of their lane: what they cost was
@@ -175,6 +179,7 @@ impl Agent {
         let servers = server_slots(&setup, &spool);
         let tz = TimeZone::system();
         let floor = spool.clock_floor();
+        let lately = Lately::recall(&spool, now)?;
         let moment = Moment {
             mono: now,
             wall: sys.clock.wall(),
@@ -196,6 +201,7 @@ impl Agent {
             tz,
             floor: Cell::new(floor),
             in_hand: RefCell::default(),
+            lately: RefCell::new(lately),
             inherited,
             forgotten: RefCell::default(),
             transfers: RefCell::default(),

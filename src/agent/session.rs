@@ -390,10 +390,12 @@ impl Agent {
         let forgotten = self.forgotten.borrow();
         let forgotten = forgotten.get(&lane_of(entry.id));
         let old = old || forgotten.is_some_and(|newest| entry.id <= *newest);
+        let path = (setup.namer)(&naming)?;
         Ok(Job {
             id: entry.id.place(),
             tag: entry.id.to_string(),
-            path: (setup.namer)(&naming)?,
+            is_later_version: self.lately.borrow().may_have(&path),
+            path,
             size: entry.size,
             mtime: Some(Wall(entry.mtime_ns).secs()),
             content,

@@ -155,6 +155,7 @@ fn item(sys: &Sys, file: &OsString, target: &[u8], is_dir: bool) -> Result<Item,
         mtime: Some(Wall(meta.mtime_ns).secs()),
         content: Arc::<dyn File>::from(content),
         tried: true,
+        is_later_version: false,
     };
     Ok(Item {
         shown: Path::new(file).display().to_string(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::schedule::BUILD_FLOOR;
 use crate::sys::{Fs, Wall};
 
 use super::EntryId;
@@ -41,7 +42,7 @@ pub enum Proof {
 
 impl Proof {
     /// Whether the bytes reached their goal, so that an archive wants them.
-    pub(super) fn is_delivery(self) -> bool {
+    pub fn is_delivery(self) -> bool {
         !matches!(self, Proof::Evicted | Proof::Dropped)
     }
 }
@@ -246,8 +247,7 @@ impl Ledger {
         let (Some(now), Some(begun_ns)) = (now, self.begun_ns) else {
             return false;
         };
-        let age_s = now.secs().saturating_sub(Wall(begun_ns).secs());
-        u64::try_from(age_s).is_ok_and(|age| age > self.limits.max_age_s / SHARES)
+        age_s(begun_ns, now).is_some_and(|age| age > self.limits.max_age_s / SHARES)
     }
 
     fn drop_oldest(&mut self, fs: &dyn Fs, now: Option<Wall>) -> io::Result<()> {
@@ -268,8 +268,7 @@ impl Ledger {
             return Ok(false);
         };
         let written = fs.meta(&path_of(&self.dir, no))?.mtime_ns;
-        let age_s = now.secs().saturating_sub(Wall(written).secs());
-        Ok(u64::try_from(age_s).is_ok_and(|age| age > self.limits.max_age_s))
+        Ok(age_s(written, now).is_some_and(|age| age > self.limits.max_age_s))
     }
 
     /// Calls `each` for every receipt, oldest first, until it answers `false`.
@@ -278,7 +277,25 @@ impl Ledger {
         fs: &dyn Fs,
         each: &mut dyn FnMut(&Receipt) -> bool,
     ) -> io::Result<()> {
-        for no in self.older.keys().copied().chain([self.last_no]) {
+        self.read(fs, self.older.keys().copied(), each)
+    }
+
+    /// The same for the last two segments.
+    pub(super) fn recent(
+        &self,
+        fs: &dyn Fs,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> io::Result<()> {
+        self.read(fs, self.older.keys().copied().rev().take(1), each)
+    }
+
+    fn read(
+        &self,
+        fs: &dyn Fs,
+        older: impl Iterator<Item = u32>,
+        each: &mut dyn FnMut(&Receipt) -> bool,
+    ) -> io::Result<()> {
+        for no in older.chain([self.last_no]) {
             let file = match fs.open(&path_of(&self.dir, no)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
@@ -314,6 +331,13 @@ impl Ledger {
         }
         Ok(newest.into_iter().collect())
     }
+}
+
+/// How long ago that was; `None` for a time by a clock that was wrong then, or is
+/// now.
+fn age_s(then_ns: i64, now: Wall) -> Option<u64> {
+    let then = Some(Wall(then_ns)).filter(|then| *then >= BUILD_FLOOR)?;
+    u64::try_from(now.secs().saturating_sub(then.secs())).ok()
 }
 
 fn path_of(dir: &Path, no: u32) -> PathBuf {

@@ -235,6 +235,18 @@ impl Spool {
         Ok(())
     }
 
+    /// Calls `each` for the newest receipts, oldest first, until it answers
+    /// `false`: an eighth of what the ledger may hold, at most.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn recent_history(&self, each: &mut dyn FnMut(&Receipt) -> bool) -> Result<(), SpoolError> {
+        let path = self.core.dir.join("ledger");
+        self.ledger
+            .recent(&*self.core.fs, each)
+            .map_err(SpoolError::io("read", &path))
+    }
+
     pub(super) fn visit(
         &mut self,
         lane: &str,

@@ -296,7 +296,12 @@ impl Session {
         let now = self.sys.clock.wall().secs();
         let times = theirs.zip(entry.job.mtime);
         Ok(match times {
-            Some((theirs, ours)) if time_is_ours(theirs, ours, now) => Evidence::Ours(Proof::Size),
+            Some((theirs, ours)) if theirs == ours => Evidence::Ours(Proof::Size),
+            Some((theirs, ours))
+                if !entry.job.is_later_version && was_written_late(theirs, ours, now) =>
+            {
+                Evidence::Ours(Proof::Size)
+            }
             _ => Evidence::Other,
         })
     }
@@ -347,12 +352,13 @@ impl Session {
     }
 }
 
-/// Whether a file of time `theirs` can be the one whose time was set to `ours`;
-/// all in seconds since 1970. A server that still wrote for a session that had
-/// died gives it the time of that moment, after the time was set. Any later time
-/// proves nothing: the clock may have been set back between two versions.
-fn time_is_ours(theirs: i64, ours: i64, now: i64) -> bool {
-    theirs == ours || theirs > ours && theirs.abs_diff(now) <= LATE_WRITE_S
+/// Whether a file of time `theirs` can be the one whose time was set to `ours`,
+/// where it is no earlier version; all in seconds since 1970. A server that still
+/// wrote for a session that had died gives it the time of that moment, after the
+/// time was set. Any later time proves nothing: the clock may have been set back
+/// between two versions.
+fn was_written_late(theirs: i64, ours: i64, now: i64) -> bool {
+    theirs > ours && theirs.abs_diff(now) <= LATE_WRITE_S
 }
 
 /// Whether a refusal is about the command and not about the file.
@@ -373,7 +379,6 @@ mod tests {
     fn a_later_time_proves_a_publish_only_when_the_server_wrote_just_now() {
         const NOW: i64 = 1_790_000_000;
         for (theirs, ours, expected) in [
-            (NOW - 900, NOW - 900, true),
             (NOW - 5, NOW - 900, true),
             (NOW + 5, NOW - 900, true),
             // An earlier version, taken while the clock was wrong.
@@ -381,7 +386,7 @@ mod tests {
             (NOW - 500, NOW - 900, false),
             (NOW - 901, NOW - 900, false),
         ] {
-            assert_eq!(time_is_ours(theirs, ours, NOW), expected, "{theirs}");
+            assert_eq!(was_written_late(theirs, ours, NOW), expected, "{theirs}");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::dialogue::Dialogue;
 use super::failure::{Class, Failure, Step};
 use super::options::{ServerOptions, TlsMode};
 use super::profile::{Profile, Resuming};
-use super::tls::{Connector, Tcp, TlsSetup};
+use super::tls::{Connector, Tcp, TlsSetup, Untrusted};
 use super::wire::{Wire, describe_tls};
 use crate::ftp::command::{Command, Protection, TransferType};
 use crate::ftp::feat::Features;
@@ -339,8 +339,12 @@ pub(super) fn tls_failure(peer: &str, error: &io::Error) -> Failure {
     };
     let remedy = match inner {
         Some(Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer | Bad::BadSignature => {
-                "name its authority in ca_file, or pin it with pin_sha256"
+            Bad::Other(other) if matches!(other.0.downcast_ref(), Some(Untrusted::Pin { .. })) => {
+                "if the server has a new certificate, correct pin_sha256"
+            }
+            Bad::Other(_) | Bad::UnknownIssuer | Bad::BadSignature => {
+                "if it is the server's, pin it with pin_sha256 (send: --pin), or name its authority \
+                 in ca_file (send: --ca-file)"
             }
             Bad::Expired | Bad::ExpiredContext { .. } => "the server needs a new certificate",
             Bad::NotValidYet | Bad::NotValidYetContext { .. } => "check this device's clock",

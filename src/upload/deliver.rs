@@ -215,10 +215,8 @@ impl Session {
         next: &mut Option<Entry>,
         feed: &Feeding<'_>,
     ) -> Result<Ended, Fault> {
-        if waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.refused.is_some())
-        {
+        let was_refused = |waiting: &Waiting| waiting.refused.is_some();
+        if self.rename_in_doubt || waiting.as_ref().is_some_and(was_refused) {
             self.flush(waiting, feed).await?;
         }
         self.can_verify(self.server.options.verify)?;

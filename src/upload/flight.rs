@@ -46,7 +46,7 @@ impl Flight {
                 } else if tag == to
                     && let Some(first) = self.rename_from.take()
                 {
-                    Session::renamed_along(waiting, feed, (&first, &reply));
+                    Session::renamed_along(waiting, feed, (first, reply));
                 }
             }
             other => log::debug!("not asked for: {other:?}"),

@@ -25,6 +25,9 @@ pub struct Job {
     /// Whether any try may have reached a server before, also before a crash:
     /// then the server is asked what it has before anything is sent.
     pub tried: bool,
+    /// Whether an earlier version may have been delivered under this name lately:
+    /// then a file there is this one only if its hash or its time says so.
+    pub is_later_version: bool,
 }
 
 /// How surely the server has it.

@@ -4,7 +4,7 @@ use super::check::Evidence;
 use super::deliver::{Entry, Waiting};
 use super::failure::{Failure, Step};
 use super::resume::Remote;
-use super::session::{Feeding, Session};
+use super::session::{Feeding, Session, judge_rename};
 use crate::ftp::reply::Reply;
 
 impl Session {
@@ -19,6 +19,7 @@ impl Session {
             return Ok(());
         };
         let (from, to) = (held.entry.temporary.as_bytes(), held.entry.last.as_bytes());
+        self.rename_in_doubt |= held.refused.is_some();
         let renamed = match held.refused.clone() {
             Some(refusal) => self.rename_over(&held.entry, refusal).await,
             None => match self.rename(from, to).await {
@@ -44,17 +45,12 @@ impl Session {
     pub(super) fn renamed_along(
         waiting: &mut Option<Waiting>,
         feed: &Feeding<'_>,
-        (rnfr, rnto): (&Reply, &Reply),
+        (rnfr, rnto): (Reply, Reply),
     ) {
-        let refusal = match (rnfr.is_positive(), rnto.is_completion()) {
-            (true, true) => None,
-            (false, _) => Some(rnfr),
-            (true, false) => Some(rnto),
-        };
-        if let Some(reply) = refusal {
+        if let Err(reply) = judge_rename(rnfr, rnto) {
             if let Some(held) = waiting {
                 let subject = held.entry.subject();
-                held.refused = Some(Failure::refused(Step::Publish, &subject, reply));
+                held.refused = Some(Failure::refused(Step::Publish, &subject, &reply));
             }
         } else if let Some(Waiting { entry, proof, .. }) = waiting.take() {
             let delivered = entry.delivered(proof);

@@ -39,6 +39,10 @@ pub struct Session {
     pub(super) made: Deque<RemotePath, DIRECTORIES_MAX>,
     /// The last data connection, until the server's side of it has ended.
     pub(super) lingering: Option<RefCell<Wire>>,
+    /// A rename was refused, and none has worked since: the server may keep what
+    /// an RNFR named, and an RNTO behind a refused RNFR would rename that file. So
+    /// RNTO waits for the 350 then.
+    pub(super) rename_in_doubt: bool,
     /// It has been idle since an earlier run.
     kept: bool,
 }
@@ -75,6 +79,7 @@ impl Session {
             prepared: None,
             made: Deque::new(),
             lingering: None,
+            rename_in_doubt: false,
             kept: false,
         })
     }
@@ -164,19 +169,34 @@ impl Session {
     /// # Errors
     /// The refusal of either.
     pub async fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<(), Failure> {
-        let (rnfr, rnto) = self.queue_rename(from, to)?;
-        let first = self.reply(Step::Publish, rnfr).await?;
-        let second = self.reply(Step::Publish, rnto).await?;
-        let subject = String::from_utf8_lossy(to).into_owned();
-        for (reply, wanted) in [
-            (&first, first.is_positive()),
-            (&second, second.is_completion()),
-        ] {
-            if !wanted {
-                return Err(Failure::refused(Step::Publish, &subject, reply));
+        let renamed = match self.rename_in_doubt {
+            true => self.rename_in_turn(from, to).await?,
+            false => {
+                let (rnfr, rnto) = self.queue_rename(from, to)?;
+                let first = self.reply(Step::Publish, rnfr).await?;
+                let second = self.reply(Step::Publish, rnto).await?;
+                judge_rename(first, second)
             }
+        };
+        self.rename_in_doubt = renamed.is_err();
+        let subject = String::from_utf8_lossy(to);
+        renamed.map_err(|reply| Failure::refused(Step::Publish, &subject, &reply))
+    }
+
+    /// RNTO only when RNFR was accepted. The inner error is the refusal.
+    async fn rename_in_turn(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<Result<(), Reply>, Failure> {
+        let rnfr = Command::Rnfr(from.to_vec());
+        let first = self.call(Step::Publish, &rnfr).await?;
+        if !first.is_positive() {
+            return Ok(Err(first));
         }
-        Ok(())
+        let rnto = Command::Rnto(to.to_vec());
+        let second = self.call(Step::Publish, &rnto).await?;
+        Ok(judge_rename(first, second))
     }
 
     /// Any command that uses no data connection; the reply is not judged.
@@ -275,6 +295,15 @@ impl Session {
             &String::from_utf8_lossy(path),
             &reply,
         ))
+    }
+}
+
+/// What the replies to RNFR and RNTO come to; the error is the refusal.
+pub(super) fn judge_rename(rnfr: Reply, rnto: Reply) -> Result<(), Reply> {
+    match (rnfr.is_positive(), rnto.is_completion()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(rnfr),
+        (true, false) => Err(rnto),
     }
 }
 

@@ -24,6 +24,7 @@ use super::failure::{Class, Failure, Step};
 use super::options::{MinTls, ServerOptions};
 use crate::sys::{Fs, Sys, Wall, read_all};
 use store::Tickets;
+pub(super) use trust::Untrusted;
 use trust::{FloorClock, PinVerifier};
 
 pub(super) use super::wire::Tcp;

@@ -1,17 +1,17 @@
 //! What a client wants to know of the TLS on a connection.
 
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 pub(super) use crate::sys::{Tcp, Wire};
 
 /// Whether the TLS session of an earlier connection was resumed.
 pub(super) fn resumed(wire: &Wire) -> bool {
-    wire.tls().and_then(|tls| tls.handshake_kind()) == Some(HandshakeKind::Resumed)
+    wire.tls().and_then(CommonState::handshake_kind) == Some(HandshakeKind::Resumed)
 }
 
 /// Whether it is TLS 1.3.
 pub(super) fn is_tls13(wire: &Wire) -> bool {
-    wire.tls().and_then(|tls| tls.protocol_version()) == Some(ProtocolVersion::TLSv1_3)
+    wire.tls().and_then(CommonState::protocol_version) == Some(ProtocolVersion::TLSv1_3)
 }
 
 /// The TLS version and cipher suite, to show.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use super::proxy::Proxy;
 use super::servers::{Block, client};
 use super::wait_until;
 
@@ -23,7 +22,7 @@ pub struct Receiver {
     pub password: String,
     /// Of the certificate, as it is printed; empty without TLS.
     pub fingerprint: String,
-    /// Its passive ports, if they are its own.
+    /// Where it listens, if these ports are its own.
     ports: Option<Block>,
 }
 
@@ -49,41 +48,42 @@ impl Receiver {
     pub fn start_at(listen: &str, more: &[&str]) -> Receiver {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
-        Receiver::start_in(dir, listen, more, Some(LOGIN))
+        Receiver::start_in(dir, [listen, listen], more, Some(LOGIN))
     }
 
-    /// Behind a bad link, for clients that use TLS like that.
-    pub fn start_behind_proxy(tls: Tls) -> (Receiver, Proxy) {
-        let ports = Block::take([127, 0, 0, 1].into());
-        let range = format!("{}-{}", ports.first, ports.last);
-        let mut receiver = Receiver::start_at("127.0.0.1:0", &["--passive-ports", &range]);
-        let addr = match tls {
-            Tls::Implicit => &mut receiver.implicit,
-            Tls::None | Tls::Explicit => &mut receiver.addr,
-        };
-        let proxy = Proxy::start(*addr, ports.first..=ports.last);
-        *addr = proxy.addr();
-        receiver.ports = Some(ports);
-        (receiver, proxy)
+    /// On ports that it keeps when it is restarted.
+    pub fn start_on_its_own_ports() -> Receiver {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("root")).unwrap();
+        Receiver::start_again(dir, Some(Block::take([127, 0, 0, 1].into())))
     }
 
     /// With a user and a password that the receiver makes up.
     pub fn start_unnamed() -> Receiver {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("root")).unwrap();
-        Receiver::start_in(dir, "127.0.0.1:0", &[], None)
+        Receiver::start_in(dir, ["127.0.0.1:0"; 2], &[], None)
+    }
+
+    fn start_again(dir: tempfile::TempDir, ports: Option<Block>) -> Receiver {
+        let listen = [0, 1].map(|n| ports.as_ref().map_or(0, |ports| ports.first + n));
+        let listen = listen.map(|port| format!("127.0.0.1:{port}"));
+        let [listen, implicit] = [&listen[0], &listen[1]];
+        let mut receiver = Receiver::start_in(dir, [listen, implicit], &[], Some(LOGIN));
+        receiver.ports = ports;
+        receiver
     }
 
     fn start_in(
         dir: tempfile::TempDir,
-        listen: &str,
+        [listen, implicit]: [&str; 2],
         more: &[&str],
         login: Option<(&str, &str)>,
     ) -> Receiver {
         let path = |name: &str| dir.path().join(name);
         let child = Command::new(env!("CARGO_BIN_EXE_edgespool"))
             .args(["receive", "-v", "--listen", listen])
-            .args(["--listen-implicit", listen])
+            .args(["--listen-implicit", implicit])
             .arg("--root")
             .arg(path("root"))
             .arg("--state")
@@ -197,7 +197,8 @@ impl Receiver {
         let _ = self.child.wait();
         let empty = tempfile::tempdir().unwrap();
         let dir = std::mem::replace(&mut self.dir, empty);
-        Receiver::start_in(dir, "127.0.0.1:0", &[], Some(LOGIN))
+        let ports = self.ports.take();
+        Receiver::start_again(dir, ports)
     }
 
     /// `ftp://host:port` or, for implicit TLS, `ftps://host:port`, without a path.
@@ -222,21 +223,14 @@ impl Receiver {
 
     /// lftp with a script, logged in.
     pub fn lftp(&self, tls: Tls, script: &str) -> Output {
-        let open = format!(
-            "set cmd:fail-exit true; set net:max-retries 2; set net:timeout 60; \
-             set ssl:ca-file {}; set ssl:check-hostname false; set ftp:ssl-allow {allow}; \
-             set ftp:ssl-force {allow}; set ftp:ssl-protect-data {allow}; \
-             set ftp:ssl-protect-list {allow}; open -u {},{} {}; {script}; bye",
-            self.certificate().display(),
-            self.user,
-            self.password,
-            self.url(tls),
-            allow = tls != Tls::None,
-        );
-        let mut command = bounded("lftp");
-        // Nobody's own settings.
-        command.args(["--norc", "-c", &open]);
-        command.env("HOME", self.scratch("home")).output().unwrap()
+        self.lftp_command(tls, script).output().unwrap()
+    }
+
+    /// The same, to be started.
+    pub fn lftp_command(&self, tls: Tls, script: &str) -> Command {
+        let login = (self.user.as_str(), self.password.as_str());
+        let (certificate, home) = (self.certificate(), self.scratch("home"));
+        lftp((&self.url(tls), tls), login, (&certificate, &home), script)
     }
 
     /// A Python script. It has `connect()`, which gives an `ftplib` session that
@@ -280,6 +274,27 @@ pub fn succeeded(output: &Output) -> String {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     out
+}
+
+/// lftp with a script, logged in at a URL that is used with TLS like that. It
+/// trusts the certificate, and finds nobody's own settings in its home.
+pub fn lftp(
+    (url, tls): (&str, Tls),
+    (user, password): (&str, &str),
+    (certificate, home): (&Path, &Path),
+    script: &str,
+) -> Command {
+    let open = format!(
+        "set cmd:fail-exit true; set net:max-retries 2; set net:timeout 60; \
+         set ssl:ca-file {}; set ssl:check-hostname false; set ftp:ssl-allow {allow}; \
+         set ftp:ssl-force {allow}; set ftp:ssl-protect-data {allow}; \
+         set ftp:ssl-protect-list {allow}; open -u {user},{password} {url}; {script}; bye",
+        certificate.display(),
+        allow = tls != Tls::None,
+    );
+    let mut command = bounded("lftp");
+    command.args(["--norc", "-c", &open]).env("HOME", home);
+    command
 }
 
 /// A client's program, of the machine or of its package.

@@ -12,7 +12,7 @@ use edgespool::agent::Memory;
 use edgespool::agent::setup::{LaneSetup, Naming, ServerSetup, Setup};
 use edgespool::agent::{Agent, Outcome};
 use edgespool::schedule::RetryOptions;
-use edgespool::spool::{self, Spool};
+use edgespool::spool::{self, LedgerLimits, Spool};
 use edgespool::sys::{Clock, Pool, Sys};
 use edgespool::upload::{ServerOptions, TlsMode};
 use edgespool::watch::WatchOptions;
@@ -179,7 +179,11 @@ impl World {
             max_size: self.options.max_size,
             when_full: self.options.when_full,
             min_free: 0,
-            ..spool::Options::default()
+            ledger: LedgerLimits {
+                // The judge wants them all, also when the clock jumps by years.
+                max_age_s: u64::MAX,
+                ..LedgerLimits::default()
+            },
         }
     }
 

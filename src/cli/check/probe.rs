@@ -76,6 +76,7 @@ impl TestFile {
                 mtime_ns: self.now.0,
             }),
             tried,
+            is_later_version: false,
         }
     }
 }

@@ -134,12 +134,10 @@ impl Session {
     /// The next command, in time.
     async fn next_command(&mut self) -> Result<Result<Command, ParseError>, End> {
         let (clock, stop) = (self.shared.sys.clock.clone(), self.shared.stop.clone());
-        let span = match self.state.user() {
-            Some(_) => {
-                self.alone_since = clock.mono();
-                self.shared.options.idle_timeout
-            }
-            None => self.time_to_log_in(),
+        let in_use = self.state.user().is_some();
+        let span = match in_use {
+            true => self.shared.options.idle_timeout,
+            false => self.time_to_log_in(),
         };
         let next = async { Some(self.control.command().await) };
         let stopped = async {
@@ -147,13 +145,17 @@ impl Session {
             None
         };
         let heard = timeout(&*clock, span, smol::future::or(next, stopped)).await;
+        if in_use {
+            // This command may end it: AUTH and USER begin a login anew.
+            self.alone_since = clock.mono();
+        }
         let goodbye = match heard {
             Ok(Some(Ok(Some(command)))) => return Ok(command),
             Ok(Some(Ok(None))) => return Err(End::Gone(io::ErrorKind::UnexpectedEof.into())),
             Ok(Some(Err(error))) => return Err(End::Gone(error)),
             Ok(None) => "the server stops",
-            Err(_) if self.state.user().is_none() => "no login came in time",
-            Err(_) => "no command came for too long",
+            Err(_) if in_use => "no command came for too long",
+            Err(_) => "no login came in time",
         };
         self.control.answer_now(&Answer::new(421, goodbye)).await?;
         Err(End::Said)

@@ -143,20 +143,34 @@ impl Session {
         }
     }
 
-    /// The client closes its side, too, when it has read all: then it has all.
-    /// A link that is cut while the system still sends is a reset, and no 226,
-    /// which lftp would take for the end of a file that has become shorter.
-    /// A few clients wait for 226 first. With TLS it says nothing: who does not
-    /// read close_notify sends a reset, too.
+    /// Waits until the client's system has all of it, for as long as it takes more.
+    /// A link that is cut meanwhile is a reset, and no 226, which lftp would take
+    /// for the end of a file that has become shorter. The client's program may
+    /// wait for 226 before it closes its side. With TLS a reset says nothing: who
+    /// does not read close_notify sends one, too.
     async fn has_all(&mut self, mut outgoing: Outgoing) -> Ended {
         let clock = self.shared.sys.clock.clone();
-        let mut nothing = [0; 1];
-        let closed = timeout(&*clock, CLOSED_LIMIT, outgoing.wire.read(&mut nothing));
-        match self.beside(closed).await {
-            Ok(Ok(Err(error))) => Ended::Broken(error),
-            Ok(_) => Ended::Whole,
-            Err(ended) => ended,
+        let patience = self.shared.options.stall_timeout;
+        let (mut pause, mut moved) = (LOOK_MIN, clock.mono());
+        let mut unacked = outgoing.wire.unacked();
+        while unacked.is_some_and(|bytes| bytes > 0) {
+            let mut nothing = [0; 1];
+            let closed = timeout(&*clock, pause, outgoing.wire.read(&mut nothing));
+            match self.beside(closed).await {
+                Ok(Ok(Ok(_))) => break,
+                Ok(Ok(Err(error))) => return Ended::Broken(error),
+                Ok(Err(_)) => {}
+                Err(ended) => return ended,
+            }
+            let before = std::mem::replace(&mut unacked, outgoing.wire.unacked());
+            if unacked < before {
+                moved = clock.mono();
+            } else if clock.mono().since(moved) >= patience {
+                return Ended::Broken(io::ErrorKind::TimedOut.into());
+            }
+            pause = (2 * pause).min(LOOK_MAX);
         }
+        Ended::Whole
     }
 }
 
@@ -226,8 +240,9 @@ impl Inflow {
     }
 }
 
-/// For a client to close its side of a download.
-const CLOSED_LIMIT: Duration = Duration::from_secs(1);
+/// Between two looks at what is still on its way to a client.
+const LOOK_MIN: Duration = Duration::from_millis(1);
+const LOOK_MAX: Duration = Duration::from_millis(100);
 /// For the end of TLS on an upload's connection, which proves nothing any more.
 pub(super) const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// Of file contents, on their way; an upload has two of these.

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::schedule::BUILD_FLOOR;
 use crate::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
 
 #[derive(Clone, Default)]
@@ -305,7 +306,7 @@ fn meta_of(disk: &Disk, ino: u64) -> Meta {
         dev: 1,
         ino,
         size: disk.files.get(&ino).map_or(0, |data| data.now.len() as u64),
-        mtime_ns: ino as i64,
+        mtime_ns: BUILD_FLOOR.0 + ino as i64,
         ctime_ns: ino as i64,
         mode: 0,
         nlink: 1,

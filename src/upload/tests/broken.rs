@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::{Class, IfGone, Proof, ServerOptions, Session};
+use super::super::{Class, IfGone, Job, Proof, ServerOptions, Session};
 use super::host::Does;
-use super::world::{Outcomes, World, job, tried};
+use super::world::{NOW_S, Outcomes, World, job, tried};
 use super::{always_says, count, rule, says};
+use crate::ftp::time::FtpTime;
 
 /// Delivers, then, as the agent would, what failed once more.
 fn deliver_twice(world: &World, content: &[u8]) -> (Outcomes, Outcomes) {
@@ -214,4 +215,50 @@ fn a_fresh_session_that_dies_at_once_is_a_failure() {
     };
     assert_eq!(world.run(World::options(), run).class, Class::Network);
     assert_eq!(world.host().logins, 1);
+}
+
+#[test]
+fn a_refused_rename_never_gives_a_file_the_name_of_the_next() {
+    let world = World::new();
+    // It goes on holding what the first RNFR named.
+    world.host().rules = vec![
+        says("RNTO /a", "451 not now"),
+        says("RNFR /.b", "450 not now"),
+    ];
+    let jobs = vec![job(1, "/a", b"first"), job(2, "/b", b"other")];
+    let outcomes = world.deliver(World::options(), jobs);
+    assert_eq!(outcomes.done.len(), 2);
+    assert!(
+        !world.host().files.contains_key("/b"),
+        "{:?}",
+        world.host().log
+    );
+    let jobs = vec![tried(1, "/a", b"first"), tried(2, "/b", b"other")];
+    let outcomes = world.deliver(World::options(), jobs);
+    assert!(outcomes.done.iter().all(|done| done.2.is_ok()));
+    let files = &world.host().files;
+    assert_eq!(
+        (&files["/a"][..], &files["/b"][..]),
+        (&b"first"[..], &b"other"[..])
+    );
+}
+
+#[test]
+fn of_a_name_that_just_got_another_version_a_later_time_proves_nothing() {
+    for (is_later_version, sent) in [(false, 0), (true, 5)] {
+        let world = World::new();
+        world.host().features = vec!["EPSV", "SIZE", "MDTM", "MFMT"];
+        world.host().files.insert("/a".into(), b"older".to_vec());
+        let just_now = FtpTime::from_unix(NOW_S).unwrap();
+        let said = format!("213 {just_now}");
+        world.host().rules = vec![always_says("MDTM", &said)];
+        let newer = Job {
+            is_later_version,
+            mtime: Some(NOW_S - 60),
+            ..tried(1, "/a", b"newer")
+        };
+        let outcomes = world.deliver(World::options(), vec![newer]);
+        outcomes.only().as_ref().unwrap();
+        assert_eq!(outcomes.done[0].1, sent, "bytes on the wire");
+    }
 }

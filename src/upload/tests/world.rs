@@ -159,7 +159,7 @@ impl Clock for JumpingClock {
         self.state.lock().unwrap().now
     }
     fn wall(&self) -> Wall {
-        Wall::from_secs(1_800_000_000)
+        Wall::from_secs(NOW_S)
     }
     fn sleep_until(&self, deadline: Mono) -> LocalFuture<'static, ()> {
         let state = self.state.clone();
@@ -369,6 +369,9 @@ impl File for Bytes {
     }
 }
 
+/// The wall clock.
+pub(super) const NOW_S: i64 = 1_800_000_000;
+
 /// A job for these bytes; its temporary name is `.<name>.t<id>.part`.
 pub(super) fn job(id: u64, path: &str, content: &[u8]) -> Job {
     Job {
@@ -379,6 +382,7 @@ pub(super) fn job(id: u64, path: &str, content: &[u8]) -> Job {
         mtime: None,
         content: Arc::new(Bytes(content.to_vec())),
         tried: false,
+        is_later_version: false,
     }
 }
 

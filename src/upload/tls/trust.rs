@@ -51,7 +51,56 @@ pub(super) fn roots_verifier(
     let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
         .build()
         .map_err(|error| error.to_string())?;
-    Ok(verifier)
+    Ok(Arc::new(RootsVerifier(verifier)))
+}
+
+/// Trusts by roots, and says which certificate it was when it does not: somebody
+/// who can look at the server compares the two, and pins it.
+#[derive(Debug)]
+struct RootsVerifier(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for RootsVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified =
+            self.0
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                let seen = Sha256::digest(end_entity.as_ref()).into();
+                Err(refused(Untrusted::Issuer { seen }))
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Trusts exactly the pinned certificates or keys, whatever name and dates
@@ -94,8 +143,7 @@ impl ServerCertVerifier for PinVerifier {
             return Ok(ServerCertVerified::assertion());
         }
         let seen = Sha256::digest(end_entity.as_ref()).into();
-        let other = OtherError(Arc::new(NotPinned { seen }));
-        Err(Error::InvalidCertificate(CertificateError::Other(other)))
+        Err(refused(Untrusted::Pin { seen }))
     }
 
     fn verify_tls12_signature(
@@ -121,22 +169,31 @@ impl ServerCertVerifier for PinVerifier {
     }
 }
 
-/// The server showed another certificate than the pinned ones.
-#[derive(Debug)]
-struct NotPinned {
-    seen: [u8; 32],
+fn refused(why: Untrusted) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
 }
 
-impl fmt::Display for NotPinned {
+/// Why a certificate is not trusted, with its SHA-256.
+#[derive(Debug)]
+pub(in crate::upload) enum Untrusted {
+    /// No root is above it.
+    Issuer { seen: [u8; 32] },
+    /// It is none of those that are pinned.
+    Pin { seen: [u8; 32] },
+}
+
+impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no pin matches the certificate with SHA-256 ")?;
-        self.seen
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        let (before, seen) = match self {
+            Untrusted::Issuer { seen } => ("nobody trusted has issued", seen),
+            Untrusted::Pin { seen } => ("no pin matches", seen),
+        };
+        write!(f, "{before} the certificate with SHA-256 ")?;
+        seen.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl std::error::Error for NotPinned {}
+impl std::error::Error for Untrusted {}
 
 /// The time that certificates are checked against: the latest of the clock,
 /// the build date and the last time known to have passed. A device without a
