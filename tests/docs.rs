@@ -12,7 +12,7 @@ use std::process::Command;
 use common::servers::{Kind, Server, Variant};
 use common::{Agent, Output, content};
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "docs/configuration.md",
     "docs/operations.md",
@@ -20,6 +20,7 @@ const PAGES: [&str; 7] = [
     "docs/receiver.md",
     "docs/recovery.md",
     "docs/security.md",
+    "docs/size.md",
 ];
 
 /// The kinds of fenced blocks that a page may have.

@@ -256,7 +256,12 @@ fn every_key_that_is_known_is_in_the_template() {
     let tables: BTreeSet<&str> = (sections.iter())
         .filter_map(|s| s.header.trim_matches(['[', ']']).rsplit('.').next())
         .collect();
-    for section in &sections {
+    // What was not built in knows no keys.
+    let is_built = |section: &&Section| {
+        let name = section.header.trim_start_matches('[');
+        cfg!(feature = "receive") || !name.starts_with("receive")
+    };
+    for section in sections.iter().filter(is_built) {
         let lines = place.lines(&format!("{}\nzzzzzzzzzzzz = 1\n", section.header));
         let known = lines.iter().find_map(|line| line.split_once("(known are "));
         let (_, known) = known.unwrap_or_else(|| panic!("{}: {lines:#?}", section.header));
