@@ -229,6 +229,11 @@ impl Agent {
         })
     }
 
+    /// Ends when this agent is gone and its spool can be opened by the next one.
+    pub fn spool_released(&self) -> impl Future<Output = ()> + use<> {
+        self.spool.released()
+    }
+
     /// The server of that name, if there is one.
     fn server_named(&self, name: &str) -> Option<&ServerSlot> {
         let named = |setup: &setup::ServerSetup| setup.options.name == name;

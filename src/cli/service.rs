@@ -14,7 +14,7 @@ use crate::agent::setup::Setup;
 use crate::agent::{Agent, Outcome};
 use crate::config::{self, Config, Env};
 use crate::spool::SpoolError;
-use crate::sys::Sys;
+use crate::sys::{LocalFuture, Sys, timeout};
 use crate::upload::Class;
 
 /// The agent in the foreground, until it is told to stop. On SIGHUP the config is
@@ -30,7 +30,7 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
         let reloaded = Rc::new(RefCell::new(None));
         let new = reloaded.clone();
         let keep = memory.clone();
-        let exit = with_agent(sys, setup, |agent, signals| async move {
+        let (exit, released) = with_agent(sys, setup, |agent, signals| async move {
             let listening = async {
                 listen(sys, file, signals, &agent, &new).await;
                 std::future::pending().await
@@ -57,6 +57,9 @@ pub(crate) fn run(sys: &Sys, file: &Path, verbose: u8, config: Config) -> Exit {
             Some(new) if exit == Exit::Done => {
                 logging::set_level(logging::filter(new.log.level), verbose);
                 config = new;
+                // Work that had begun on the disk may still have the spool.
+                let waiting = timeout(&*sys.clock, RELEASE_LIMIT, released);
+                let _or_the_next_one_says_who_has_it = smol::block_on(waiting);
             }
             _ => return exit,
         }
@@ -117,6 +120,9 @@ async fn reload(sys: &Sys, file: &Path) -> Option<Config> {
     }
 }
 
+/// For the disk to end what it began for an agent that is gone.
+const RELEASE_LIMIT: Duration = Duration::from_secs(60);
+
 /// One round.
 pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience: Duration) -> Exit {
     let mut setup = assemble::setup(config, &sys.pool);
@@ -125,7 +131,7 @@ pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience:
             lane.schedule = None;
         }
     }
-    with_agent(sys, setup, move |agent, signals| async move {
+    let ended = with_agent(sys, setup, move |agent, signals| async move {
         let stopping = async {
             stop_on(signals, &agent).await;
             std::future::pending().await
@@ -133,16 +139,19 @@ pub(crate) fn once(sys: &Sys, config: &Config, respect_schedule: bool, patience:
         let outcome = smol::future::or(agent.once(patience), stopping).await;
         summary(&outcome);
         exit_of(&outcome)
-    })
+    });
+    ended.0
 }
 
+/// Runs an agent; gives its end, and what ends when its spool can be opened anew.
 fn with_agent<F: Future<Output = Exit>>(
     sys: &Sys,
     setup: Setup,
     work: impl FnOnce(Rc<Agent>, Signals) -> F,
-) -> Exit {
+) -> (Exit, LocalFuture<'static, ()>) {
     let tasks = Rc::new(LocalExecutor::new());
-    smol::block_on(tasks.clone().run(async {
+    let mut released: LocalFuture<'static, ()> = Box::pin(std::future::ready(()));
+    let exit = smol::block_on(tasks.clone().run(async {
         let signals = match Signals::new([Signal::Term, Signal::Int, Signal::Hup]) {
             Ok(signals) => signals,
             Err(e) => {
@@ -151,13 +160,17 @@ fn with_agent<F: Future<Output = Exit>>(
             }
         };
         match Agent::open(sys, setup, &tasks).await {
-            Ok(agent) => work(agent, signals).await,
+            Ok(agent) => {
+                released = Box::pin(agent.spool_released());
+                work(agent, signals).await
+            }
             Err(e) => {
                 complain(&describe(&e));
                 Exit::Failed
             }
         }
-    }))
+    }));
+    (exit, released)
 }
 
 async fn stop_on(mut signals: Signals, agent: &Agent) {
