@@ -14,7 +14,6 @@ use std::sync::Arc;
 use async_rustls::TlsConnector;
 use async_rustls::client::TlsStream;
 use rustls::client::Resumption;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -25,7 +24,7 @@ use super::options::{MinTls, ServerOptions};
 use crate::sys::{Fs, Sys, Wall, read_all};
 use store::Tickets;
 pub(super) use trust::Untrusted;
-use trust::{FloorClock, PinVerifier};
+use trust::{FloorClock, Verifier};
 
 pub(super) use super::wire::Tcp;
 
@@ -33,7 +32,7 @@ pub(super) use super::wire::Tcp;
 /// Built once, because the system's roots take time to read.
 pub(super) struct TlsSetup {
     provider: Arc<CryptoProvider>,
-    verifier: Arc<dyn ServerCertVerifier>,
+    verifier: Arc<Verifier>,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     clock: Arc<FloorClock>,
     min: MinTls,
@@ -70,7 +69,7 @@ impl TlsSetup {
         let (verifier, identity) = loaded.map_err(fail)?;
         Ok(TlsSetup {
             provider,
-            verifier,
+            verifier: Arc::new(verifier),
             identity,
             clock: Arc::new(FloorClock::new(sys.clock.clone(), floor)),
             min: options.min_tls,
@@ -149,20 +148,20 @@ fn load_blocking(
     fs: &dyn Fs,
     wanted: &Wanted,
     provider: &Arc<CryptoProvider>,
-) -> Result<(Arc<dyn ServerCertVerifier>, Identity), String> {
+) -> Result<(Verifier, Identity), String> {
     let identity = match &wanted.client_cert {
         Some((chain, key)) => Some((read_certificates(fs, chain)?, read_key(fs, key)?)),
         None => None,
     };
     if !wanted.pins.is_empty() {
-        let verifier = PinVerifier::new(wanted.pins.clone(), provider);
-        return Ok((Arc::new(verifier), identity));
+        let verifier = Verifier::with_pins(wanted.pins.clone(), provider);
+        return Ok((verifier, identity));
     }
     let extra = match &wanted.ca_file {
         Some(path) => read_certificates(fs, path)?,
         None => Vec::new(),
     };
-    Ok((trust::roots_verifier(extra, provider)?, identity))
+    Ok((Verifier::with_roots(extra, provider)?, identity))
 }
 
 fn read_certificates(fs: &dyn Fs, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

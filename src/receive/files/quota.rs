@@ -111,7 +111,7 @@ impl Book {
             beyond(all.bytes, self.quota.max_bytes) || beyond(all.files, self.quota.max_files);
         if reached && !state.warned {
             log::warn!(
-                "receive: user {user:?} has used {percent} % of the quota: {} in {} files",
+                "receive: user {user:?} has used {percent} % of the quota: {} in {} files and directories",
                 ByteSize(all.bytes),
                 all.files
             );

@@ -19,131 +19,74 @@ use webpki::EndEntityCert;
 
 use crate::sys::{Clock, Wall};
 
-/// Trusts what chains to `extra`, to the system's roots, or (where the system
-/// has none) to the built-in ones, which the feature `roots` brings.
-pub(super) fn roots_verifier(
-    extra: Vec<CertificateDer<'static>>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, String> {
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    for error in &native.errors {
-        log::debug!("system roots: {error}");
-    }
-    let (found, _unusable) = roots.add_parsable_certificates(native.certs);
-    if found == 0 {
-        #[cfg(feature = "roots")]
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        #[cfg(not(feature = "roots"))]
-        if extra.is_empty() {
-            return Err(
-                "this system has no root certificates, and none are built in: give a \
-                        ca_file or pin_sha256"
-                    .to_owned(),
-            );
-        }
-    }
-    for certificate in extra {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("ca_file: {error}"))?;
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
-        .build()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(RootsVerifier(verifier)))
+/// Decides about a server's certificate; the signatures that prove its key are
+/// checked the same way, whoever is trusted.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Trusts by roots, and says which certificate it was when it does not: somebody
-/// who can look at the server compares the two, and pins it.
 #[derive(Debug)]
-struct RootsVerifier(Arc<WebPkiServerVerifier>);
+enum Trust {
+    /// What chains to a root, with the right name and dates.
+    Roots(Arc<WebPkiServerVerifier>),
+    /// These certificates or keys by their SHA-256, whatever name and dates they
+    /// carry: who pins has met the server.
+    Pins(Vec<[u8; 32]>),
+}
 
-impl ServerCertVerifier for RootsVerifier {
+impl Verifier {
+    /// Trusts what chains to `extra`, to the system's roots, or (where the system
+    /// has none) to the built-in ones, which the feature `roots` brings.
+    pub(super) fn with_roots(
+        extra: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Verifier, String> {
+        let roots = Arc::new(root_store(extra)?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| error.to_string())?;
+        Ok(Verifier {
+            trust: Trust::Roots(verifier),
+            algorithms: provider.signature_verification_algorithms,
+        })
+    }
+
+    /// Trusts exactly those pins.
+    pub(super) fn with_pins(pins: Vec<[u8; 32]>, provider: &CryptoProvider) -> Verifier {
+        Verifier {
+            trust: Trust::Pins(pins),
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.0
-                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                let seen = Sha256::digest(end_entity.as_ref()).into();
-                Err(refused(Untrusted::Issuer { seen }))
+        let seen = || digest(end_entity);
+        match &self.trust {
+            Trust::Roots(roots) => {
+                match roots.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+                    // Somebody who can look at the server compares it, and pins it.
+                    Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                        Err(refused(Untrusted::Issuer { seen: seen() }))
+                    }
+                    verified => verified,
+                }
             }
-            verified => verified,
+            Trust::Pins(pins) => match is_pinned(pins, end_entity)? {
+                true => Ok(ServerCertVerified::assertion()),
+                false => Err(refused(Untrusted::Pin { seen: seen() })),
+            },
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Trusts exactly the pinned certificates or keys, whatever name and dates
-/// they carry: who pins has met the server.
-#[derive(Debug)]
-pub(super) struct PinVerifier {
-    pins: Vec<[u8; 32]>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl PinVerifier {
-    pub(super) fn new(pins: Vec<[u8; 32]>, provider: &CryptoProvider) -> PinVerifier {
-        PinVerifier {
-            pins,
-            algorithms: provider.signature_verification_algorithms,
-        }
-    }
-
-    fn holds(&self, der: &[u8]) -> bool {
-        let digest: [u8; 32] = Sha256::digest(der).into();
-        self.pins.contains(&digest)
-    }
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if self.holds(end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let parsed = EndEntityCert::try_from(end_entity)
-            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        if self.holds(&parsed.subject_public_key_info()) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        let seen = Sha256::digest(end_entity.as_ref()).into();
-        Err(refused(Untrusted::Pin { seen }))
     }
 
     fn verify_tls12_signature(
@@ -167,6 +110,47 @@ impl ServerCertVerifier for PinVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+fn root_store(extra: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        log::debug!("system roots: {error}");
+    }
+    let (found, _unusable) = roots.add_parsable_certificates(native.certs);
+    if found == 0 {
+        #[cfg(feature = "roots")]
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        #[cfg(not(feature = "roots"))]
+        if extra.is_empty() {
+            return Err(
+                "this system has no root certificates, and none are built in: give a \
+                        ca_file or pin_sha256"
+                    .to_owned(),
+            );
+        }
+    }
+    for certificate in extra {
+        roots
+            .add(certificate)
+            .map_err(|error| format!("ca_file: {error}"))?;
+    }
+    Ok(roots)
+}
+
+/// Whether one of the pins is of this certificate, or of its key.
+fn is_pinned(pins: &[[u8; 32]], certificate: &CertificateDer<'_>) -> Result<bool, Error> {
+    if pins.contains(&digest(certificate)) {
+        return Ok(true);
+    }
+    let parsed = EndEntityCert::try_from(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    Ok(pins.contains(&digest(&parsed.subject_public_key_info())))
+}
+
+fn digest(der: &[u8]) -> [u8; 32] {
+    Sha256::digest(der).into()
 }
 
 fn refused(why: Untrusted) -> Error {
@@ -300,7 +284,7 @@ mod tests {
         let provider = rustls::crypto::ring::default_provider();
         let name = ServerName::try_from("another.name").unwrap();
         let check = |pin: [u8; 32]| {
-            PinVerifier::new(vec![[0; 32], pin], &provider).verify_server_cert(
+            Verifier::with_pins(vec![[0; 32], pin], &provider).verify_server_cert(
                 cert.der(),
                 &[],
                 &name,
@@ -308,8 +292,8 @@ mod tests {
                 UnixTime::since_unix_epoch(Duration::ZERO),
             )
         };
-        check(Sha256::digest(cert.der().as_ref()).into()).unwrap();
-        check(Sha256::digest(&*spki).into()).unwrap();
+        check(digest(cert.der())).unwrap();
+        check(digest(&spki)).unwrap();
         let Err(Error::InvalidCertificate(CertificateError::Other(refusal))) = check([1; 32])
         else {
             panic!("another pin was enough");
