@@ -130,7 +130,11 @@ impl Seen {
             recent.met = true;
             return Ok(recent.version == version);
         }
-        let Some((at, found)) = self.find(path)? else {
+        let found = self.find(path).inspect_err(|_| {
+            // What this scan met is not known any more: it forgets nothing.
+            self.met = None;
+        });
+        let Some((at, found)) = found? else {
             return Ok(false);
         };
         if let Some(byte) = self.met.as_mut().and_then(|met| met.get_mut(at / 8)) {
