@@ -12,7 +12,7 @@
 //!   spool is opened anew; the rule that all writing keeps is in `log.rs`. On a
 //!   disk without a byte left entries still leave, with one receipt each
 //!   (`leave.rs`), and nothing is taken. Memory does not grow with the backlog but
-//!   for some hundred bytes per 4096 entries.
+//!   for some hundred bytes per 1024 entries.
 //!
 //! # Calling order
 //!
@@ -104,9 +104,9 @@
 //!
 //! ## Segments
 //!
-//! A segment is `<n>.log`, `<n>.chg` and `<n>/`. It takes 4096 entries, indices
-//! 0 to 4095, and ends earlier when its log has 1 MiB; only the last segment of a
-//! lane takes entries. The log is a row of batches, each `Batch { done }` and
+//! A segment is `<n>.log`, `<n>.chg` and `<n>/`. It takes 1024 entries, and ends
+//! earlier when its log has 1 MiB; a reader is to expect up to 4096, indices 0 to
+//! 4095. Only the last segment of a lane takes entries. The log is a row of batches, each `Batch { done }` and
 //! its `Add`s, indices rising without a gap, then a `Seal` that ends it.
 //! `Void` takes one index back. Of two `Add`s of one index the first counts.
 //! The change log is read after the log, from front to back; each change

@@ -14,8 +14,12 @@ use super::log::{Log, WriteError, sync_dir};
 use super::record::{Add, Change, Record, Seal};
 use super::recover::{self, Recovering};
 
-/// Entries after which a segment is full.
+/// The most entries that a segment may have.
 pub(super) const ENTRIES_MAX: u16 = 4096;
+/// Entries after which a new one is full. The fewer, the fewer blocks its blob
+/// directory has, and the more of the blobs that go together are named in one
+/// block, which goes to the disk as a whole.
+pub(super) const ENTRIES_FULL: u16 = 1024;
 /// Bytes of log after which a segment is full.
 const LOG_MAX: u64 = 1 << 20;
 /// No seal frame is longer.
@@ -226,7 +230,7 @@ impl Segment {
     pub(super) fn is_full(&self, more: usize) -> bool {
         self.sealed
             || self.index.as_ref().is_none_or(|index| {
-                index.slots.len() + more > usize::from(ENTRIES_MAX) || index.log.len() >= LOG_MAX
+                index.slots.len() + more > usize::from(ENTRIES_FULL) || index.log.len() >= LOG_MAX
             })
     }
 

@@ -180,7 +180,7 @@ fn a_segment_ends_though_the_record_of_one_that_left_is_lost() {
     drop(spool);
     lose_the_last_record(&fs);
     let mut spool = open(&sys).unwrap();
-    let count = usize::from(super::super::segment::ENTRIES_MAX) + 1;
+    let count = usize::from(super::super::segment::ENTRIES_FULL) + 1;
     let takings: Vec<Taking> = (0..count)
         .map(|n| ready(&fs, &format!("f{n}"), How::Move))
         .collect();
