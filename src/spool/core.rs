@@ -39,6 +39,9 @@ pub(super) struct Core {
     pub(super) distrusted: BTreeSet<(u64, u64)>,
     /// All files are: the run before ended with a failed flush.
     pub(super) distrusts_all: bool,
+    /// The segments whose index is in memory, and perhaps some that are gone: by
+    /// lane and number.
+    pub(super) loaded: BTreeSet<(u16, u32)>,
     poisoned: Option<Arc<SpoolError>>,
     uses: u64,
 }
@@ -56,6 +59,7 @@ impl Core {
             findings: VecDeque::new(),
             distrusted: BTreeSet::new(),
             distrusts_all: false,
+            loaded: BTreeSet::new(),
             poisoned: None,
             uses: 0,
         }
@@ -130,6 +134,7 @@ impl Core {
     ) -> Result<&'s mut Index, SpoolError> {
         self.uses += 1;
         segment.used = self.uses;
+        self.loaded.insert((lane, segment.no));
         let path = segment.log_path();
         let (tag, left, findings) = (self.tag, &self.left, &mut self.findings);
         let writable = self.writable;

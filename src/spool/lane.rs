@@ -27,20 +27,16 @@ pub(super) struct Lane {
 impl Lane {
     /// Makes a new lane, durably.
     pub(super) fn create(
-        fs: &dyn Fs,
+        core: &mut Core,
         lanes: &Path,
         no: u16,
         name: &str,
-    ) -> Result<Lane, WriteError> {
+    ) -> Result<Lane, SpoolError> {
         let dir = lanes.join(dir_name(no, name));
-        match fs.create_dir(&dir) {
-            // An attempt before this one came only so far.
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e.into()),
-            _ => {}
-        }
-        sync_dir(fs, lanes)?;
+        let made = make_dir(&*core.fs, &dir).and_then(|()| sync_dir(&*core.fs, lanes));
+        core.written(made, "make a lane in", lanes)?;
         let mut lane = Lane::empty(no, &dir);
-        lane.segments.insert(0, Segment::create(fs, &dir, 0)?);
+        lane.begin_segment(core, 0)?;
         Ok(lane)
     }
 
@@ -125,6 +121,7 @@ impl Lane {
     fn begin_segment(&mut self, core: &mut Core, no: u32) -> Result<(), SpoolError> {
         let made = Segment::create(&*core.fs, &self.dir, no);
         let segment = core.written(made, "begin a segment in", &self.dir)?;
+        core.loaded.insert((self.no, no));
         self.segments.insert(no, segment);
         Ok(())
     }
@@ -215,6 +212,14 @@ impl Lane {
     pub(super) fn oldest_ns(&self) -> Option<i64> {
         let waiting = |s: &&Segment| s.waiting.files > 0;
         self.segments.values().find(waiting).map(|s| s.oldest_ns)
+    }
+}
+
+/// Makes a directory, unless an attempt before this one came so far.
+fn make_dir(fs: &dyn Fs, dir: &Path) -> Result<(), WriteError> {
+    match fs.create_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e.into()),
+        _ => Ok(()),
     }
 }
 

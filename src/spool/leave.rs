@@ -114,10 +114,11 @@ impl Spool {
 
     /// Writes what a full disk left owing: marks, then the reserve's receipts.
     pub(super) fn catch_up(&mut self) -> Result<(), SpoolError> {
-        let core = &mut self.core;
-        for lane in self.lanes.values_mut() {
-            for segment in lane.segments.values_mut() {
-                pay(core, lane.no, segment)?;
+        for (lane, no) in self.core.loaded.clone() {
+            if let Some((core, found)) = self.parts_of(lane)
+                && let Some(segment) = found.segments.get_mut(&no)
+            {
+                pay(core, lane, segment)?;
             }
         }
         self.empty_reserve()?;
@@ -154,8 +155,7 @@ impl Spool {
 
     /// Entries whose receipt is durable and whose mark is not, at most.
     fn unmarked(&self) -> usize {
-        let segments = self.lanes.values().flat_map(|lane| lane.segments.values());
-        let indexes = segments.filter_map(|segment| segment.index.as_ref());
+        let indexes = self.loaded().filter_map(|(_, s)| s.index.as_ref());
         indexes.map(|index| index.unmarked).sum()
     }
 
@@ -203,7 +203,7 @@ impl Spool {
         Ok(())
     }
 
-    fn parts_of(&mut self, no: u16) -> Option<(&mut Core, &mut Lane)> {
+    pub(super) fn parts_of(&mut self, no: u16) -> Option<(&mut Core, &mut Lane)> {
         let lane = self.lanes.values_mut().find(|lane| lane.no == no)?;
         Some((&mut self.core, lane))
     }

@@ -152,8 +152,7 @@ impl Spool {
         let bad = || SpoolError::BadLane(name.to_owned());
         let no = no.filter(|_| is_name(name)).ok_or_else(bad)?;
         let lanes = self.core.dir.join("lanes");
-        let lane = Lane::create(&*self.core.fs, &lanes, no, name);
-        let lane = self.core.written(lane, "make a lane in", &lanes)?;
+        let lane = Lane::create(&mut self.core, &lanes, no, name)?;
         self.lanes.insert(name.to_owned(), lane);
         self.open_seen(name)
     }
@@ -174,22 +173,37 @@ impl Spool {
         Some((name, segment))
     }
 
+    /// The segments whose index is in memory, with their places.
+    pub(super) fn loaded(&self) -> impl Iterator<Item = ((u16, u32), &Segment)> {
+        self.core.loaded.iter().filter_map(|&place| {
+            let lane = self.lanes.values().find(|lane| lane.no == place.0)?;
+            let segment = lane.segments.get(&place.1)?;
+            segment.index.is_some().then_some((place, segment))
+        })
+    }
+
     /// Gives back the memory of segments that were not used of late.
     pub(super) fn unload(&mut self) {
         let tails: Vec<(u16, u32)> = self.lanes.values().map(|l| (l.no, l.tail_no())).collect();
-        let loaded = |lane: &Lane| lane.segments.values().filter(|s| s.index.is_some()).count();
-        let mut count: usize = self.lanes.values().map(loaded).sum();
-        while count > LOADED_MAX.max(tails.len() + 2) {
-            let oldest = self
-                .lanes
-                .values_mut()
-                .flat_map(|lane| lane.segments.values_mut().map(|s| (lane.no, s)))
-                .filter(|(_, s)| s.index.as_ref().is_some_and(|i| !i.owes()))
-                .filter(|(no, s)| !tails.contains(&(*no, s.no)))
-                .min_by_key(|(_, s)| s.used);
-            let Some((_, segment)) = oldest else { return };
-            segment.index = None;
-            count -= 1;
+        let loaded = self.loaded().map(|(place, segment)| (segment.used, place));
+        let mut loaded: Vec<(u64, (u16, u32))> = loaded.collect();
+        loaded.sort_unstable();
+        self.core.loaded = loaded.iter().map(|(_, place)| *place).collect();
+        let most = LOADED_MAX.max(tails.len() + 2);
+        for (_, place) in loaded {
+            if self.core.loaded.len() <= most {
+                return;
+            }
+            if tails.contains(&place) {
+                continue;
+            }
+            let segment = (self.parts_of(place.0)).and_then(|(_, l)| l.segments.get_mut(&place.1));
+            if let Some(segment) = segment
+                && segment.index.as_ref().is_some_and(|index| !index.owes())
+            {
+                segment.index = None;
+                self.core.loaded.remove(&place);
+            }
         }
     }
 }

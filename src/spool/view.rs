@@ -1,9 +1,11 @@
 //! Looking into the spool.
 
 use std::cell::Cell;
+use std::ops::Bound;
 
 use crate::sys::{File, Wall};
 
+use super::lane::Lane;
 use super::ledger::{Proof, Receipt};
 use super::record::Origin;
 use super::recover::recovered_name;
@@ -274,11 +276,13 @@ impl Spool {
         };
         let lane_no = found.no;
         let has = |s: &&Segment| s.waiting.files > 0 || (dead_too && s.dead.files > 0);
-        let mut numbers: Vec<u32> = found.segments.values().filter(has).map(|s| s.no).collect();
-        if order == Order::Newest {
-            numbers.reverse();
-        }
-        for no in numbers {
+        let mut before = None;
+        while let Some(no) = self
+            .lanes
+            .get(lane)
+            .and_then(|l| next_of(l, order, before, has))
+        {
+            before = Some(no);
             let tag = self.core.tag;
             let (core, lane) = self.parts(lane)?;
             let Some(segment) = lane.segments.get_mut(&no) else {
@@ -373,4 +377,23 @@ impl Spool {
             queued_size: add.size,
         })
     }
+}
+
+/// The segment that comes next after another one in that order, of those wanted.
+fn next_of(
+    lane: &Lane,
+    order: Order,
+    before: Option<u32>,
+    wanted: impl Fn(&&Segment) -> bool,
+) -> Option<u32> {
+    let from = before.map_or(Bound::Unbounded, Bound::Excluded);
+    let next = match order {
+        Order::Oldest => (lane.segments.range((from, Bound::Unbounded)))
+            .map(|(_, segment)| segment)
+            .find(wanted),
+        Order::Newest => (lane.segments.range((Bound::Unbounded, from)).rev())
+            .map(|(_, segment)| segment)
+            .find(wanted),
+    };
+    next.map(|segment| segment.no)
 }
