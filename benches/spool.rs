@@ -7,7 +7,8 @@
 //!
 //! `cargo bench --bench spool [-- DIR]`; DIR is where the disk is, the temporary
 //! directory by default. Root and mkfs.ext4 are needed for the bytes on the
-//! device only. What a long queue costs is measured by `backlog`.
+//! device only. What a long queue costs is measured by `backlog`; after that, and
+//! after any deletion of many files, ext4 makes new ones slowly for five minutes.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
