@@ -17,7 +17,7 @@ impl Spool {
         answers: &mut [Option<Result<EntryId, TakeError>>],
     ) -> Result<Vec<usize>, SpoolError> {
         let mut admitted = Vec::with_capacity(batch.len());
-        let mut copies = BTreeSet::new();
+        let mut offered = BTreeSet::new();
         // What is held, and what this batch adds.
         let mut held = self.held_bytes();
         let mut disk = self.room_on_disk()?;
@@ -27,9 +27,9 @@ impl Spool {
                 continue;
             }
             // Offered again before the first offer was dealt with.
-            if taking.how == How::Copy
-                && (!copies.insert(&taking.path) || self.was_copied(lane, taking)?)
-            {
+            let is_twice = !offered.insert(&taking.source)
+                || (taking.how == How::Copy && self.was_copied(lane, taking)?);
+            if is_twice {
                 answer(answers, at, Err(TakeError::Twice));
                 continue;
             }
@@ -59,8 +59,8 @@ impl Spool {
                 disk = disk.map(|room| room - on_disk);
                 admitted.push(at);
             } else if self.options.when_full == WhenFull::DropNewest {
-                self.drop_newest(lane, taking)?;
-                answer(answers, at, Err(TakeError::Dropped));
+                let dropped = self.drop_newest(lane, taking)?;
+                answer(answers, at, Err(dropped));
             } else {
                 answer(answers, at, Err(TakeError::Full { size }));
             }
@@ -173,8 +173,9 @@ impl Spool {
         Ok(victims)
     }
 
-    /// Records that a new file is dropped, then drops it.
-    fn drop_newest(&mut self, lane: &str, taking: &Taking) -> Result<(), SpoolError> {
+    /// Records that a new file is dropped, then drops it, unless it changed
+    /// meanwhile.
+    fn drop_newest(&mut self, lane: &str, taking: &Taking) -> Result<TakeError, SpoolError> {
         let receipt = Receipt {
             id: None,
             time_ns: self.core.clock.wall().0,
@@ -189,22 +190,26 @@ impl Spool {
             seconds: 0.0,
         };
         self.enter(&[&receipt])?;
+        if let Err(changed) = check(&*self.core.fs, taking) {
+            return Ok(changed);
+        }
         log::warn!("the spool is full: {} is dropped", taking.source.display());
         match taking.how {
             How::Move => {
+                // What comes in this very instant is dropped too: it is newer still.
                 let gone = self.core.fs.unlink(&taking.source);
-                gone.map_err(SpoolError::io("remove", &taking.source))
+                gone.map_err(SpoolError::io("remove", &taking.source))?;
             }
             How::Copy => {
                 let (core, lane) = self.parts(lane)?;
-                let Some(seen) = &mut lane.seen else {
-                    return Ok(());
-                };
-                seen.insert(&taking.path, taking.expect.size, taking.expect.mtime_ns);
-                // No record of an entry stands for it.
-                let synced = seen.sync();
-                core.written(synced, "write the seen files of", &lane.dir)
+                if let Some(seen) = &mut lane.seen {
+                    seen.insert(&taking.path, taking.expect.size, taking.expect.mtime_ns);
+                    // No record of an entry stands for it.
+                    let synced = seen.sync();
+                    core.written(synced, "write the seen files of", &lane.dir)?;
+                }
             }
         }
+        Ok(TakeError::Dropped)
     }
 }
