@@ -62,6 +62,7 @@ fn produce(sys: &Sys, dir: &Path, names: impl Iterator<Item = usize>, size: usiz
             Taking {
                 path: format!("2026/11/{n:07}.jpg").into_bytes(),
                 how: How::Move,
+                closed: true,
                 expect: sys.fs.meta(&source).unwrap(),
                 source,
             }

@@ -36,6 +36,7 @@ fn world() -> (Agent, BTreeMap<&'static str, EntryId>) {
             source,
             path: name.into(),
             how: How::Move,
+            closed: true,
         };
         let taken = spool.take("camera", &[taking]).pop().unwrap();
         ids.insert(name, taken.unwrap());

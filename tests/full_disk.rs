@@ -66,6 +66,7 @@ fn on_a_full_disk(dir: &Path) {
         Taking {
             path: name.as_bytes().to_vec(),
             how: How::Move,
+            closed: true,
             expect: sys.fs.meta(&source).unwrap(),
             source,
         }

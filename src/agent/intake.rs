@@ -107,6 +107,7 @@ impl Agent {
                 path: ready.path.clone(),
                 how,
                 expect: ready.meta,
+                closed: ready.marker.is_none(),
             })
             .collect();
         let (fs, options) = (self.sys.fs.clone(), setup.watch.clone());

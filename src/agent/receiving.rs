@@ -344,6 +344,7 @@ fn take_staged(
                     path,
                     how: How::Move,
                     expect,
+                    closed: true,
                 });
                 results.push(Ok(()));
             }

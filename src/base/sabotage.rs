@@ -32,6 +32,10 @@ pub enum Sabotage {
     BelieveFailedFlush,
     /// What is evicted has no receipt.
     EvictSilently,
+    /// What was renamed in counts as the file that was looked at before.
+    KeepWhatCame,
+    /// The source of a copy goes, whatever stands there by now.
+    RemoveWhatCame,
 }
 
 #[cfg(feature = "sim")]

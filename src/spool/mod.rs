@@ -115,6 +115,12 @@
 //! A file is taken by: its content flushed; the batch appended and flushed; the
 //! source renamed, or its copy, to the blob; the blob directory flushed; the
 //! source of a copy that was to go removed; the source's directory flushed.
+//! Whoever writes there may put another version under the name meanwhile. So a
+//! file that was renamed is looked at once more, and given back by another rename
+//! when it is not what `Add` says, or open for writing; `Void` follows. The source
+//! of a copy is renamed to `.edgespool-taken-<name>` beside it, looked at there, and
+//! removed or given back. A file is not given back over a newer one: it goes when
+//! that one is flushed, because its own writer has replaced it.
 //! `done` in the next batch says that all this came to its end for all indices
 //! below it, and a `Seal` says so for all, so that a missing blob means an intent
 //! that never finished in the last batch, and a loss in every other one. What a
@@ -149,6 +155,8 @@
 //!    seal at its end, whose change log is damaged, or that holds entries with
 //!    one of the newest receipts. Of all others the seal and the change log are
 //!    read now and the log only when its entries are wanted.
+//!    In the last batch, blobs that were renamed and written to since are given
+//!    back where `source` names a free place, and the sources of copies removed.
 //! 5. A segment that is read is weighed index by index, by the table in
 //!    `recover.rs`. A blob that cannot be what was taken is delivered under
 //!    `recovered/`, as is one without a record.
@@ -181,6 +189,7 @@ mod reserve;
 mod seen;
 mod segment;
 mod settle;
+mod source;
 mod take;
 #[cfg(test)]
 mod tests;
@@ -195,6 +204,7 @@ pub use self::ledger::{LedgerLimits, Proof, Receipt};
 pub use self::open::{incoming_dir, make_incoming};
 pub use self::record::Origin;
 pub use self::segment::Tally;
+pub use self::source::is_aside;
 pub use self::take::{How, Taking};
 pub use self::view::{Entry, LaneStats, Order, Standing, Stats};
 

@@ -32,7 +32,7 @@ pub(super) struct Add {
     pub(super) queued_ns: i64,
     /// How its bytes came here.
     pub(super) origin: Origin,
-    /// The source that is removed once the copy is durable; else empty.
+    /// Where it was, if it is to go from there; else empty.
     pub(super) source: Vec<u8>,
 }
 

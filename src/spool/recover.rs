@@ -6,7 +6,7 @@
 //! | record | blob | batch finished | receipt | verdict |
 //! | --- | --- | --- | --- | --- |
 //! | waiting, dead | any | any | yes | settle: the crash came between receipt and settling |
-//! | waiting, dead | there | any | no | keep |
+//! | waiting, dead | there | any | no | keep; in the last batch, one that was written to since goes back to its source |
 //! | waiting, dead | missing | yes | no | lost: the entry is dropped, and said so |
 //! | waiting | missing | no | no | void: the intent never finished; the source is where it was |
 //! | gone | there | any | any | let the blob go: its going was not durable |
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::sys::{File, Fs, Meta};
 
@@ -29,6 +29,7 @@ use super::frame::{self, Piece, Scan};
 use super::log::{Log, WriteError, sync_dir};
 use super::record::{Add, Change, Origin, Record};
 use super::segment::{ENTRIES_MAX, Index, Segment, State};
+use super::source::{self, Returned};
 
 /// Where files go whose names are not certain.
 const RECOVERED: &str = "recovered/";
@@ -303,13 +304,17 @@ fn reconcile(
     for at in 0..last {
         let blob = blobs.get(usize::from(at)).copied().unwrap_or(false);
         let receipt = (r.has_receipt)(segment.no, at);
-        match decide(index.state(at), blob, at < done, receipt) {
+        let mut verdict = decide(index.state(at), blob, at < done, receipt);
+        if verdict == Verdict::Keep && at >= done && is_given_back(segment, index, r, at)? {
+            verdict = Verdict::Void;
+        }
+        match verdict {
             Verdict::Nothing => {}
             Verdict::Keep => {
                 mending.unfinished |= at >= done;
                 let add = keep(segment, index, r, at)?;
                 if at >= done && add.origin == Origin::Moved {
-                    mending.sources.extend(source_of(&add, r));
+                    mending.copied.push(add);
                 }
             }
             Verdict::Lost => {
@@ -352,8 +357,8 @@ struct Mending {
     recovers: bool,
     settled: usize,
     unfinished: bool,
-    /// Sources of copies that were still to be removed.
-    sources: Vec<PathBuf>,
+    /// Copies whose sources may still have to go.
+    copied: Vec<Add>,
 }
 
 impl Mending {
@@ -385,7 +390,7 @@ impl Mending {
             sync_dir(r.fs, &segment.blob_dir())?;
         }
         // Not before their copies stand in their places for good.
-        remove_sources(r.fs, &self.sources);
+        remove_sources(r.fs, &self.copied);
         if !self.changes.is_empty() {
             match index.changes.append(&self.changes) {
                 // They follow from what is on the disk, and wait for room.
@@ -479,20 +484,44 @@ fn recovered_prefix(segment: &Segment, at: u16) -> String {
     format!("{RECOVERED}{}-{:08x}-{at:04x}", lane.display(), segment.no)
 }
 
-/// The source that an entry was copied from, if it is still there.
-fn source_of(add: &Add, r: &Recovering<'_>) -> Option<PathBuf> {
+/// Whether a file that was renamed in by the last batch, and is not the one that
+/// was looked at, has its name at its source again.
+fn is_given_back(
+    segment: &Segment,
+    index: &Index,
+    r: &Recovering<'_>,
+    at: u16,
+) -> io::Result<bool> {
+    let add = index.add_of(at)?;
+    let is_renamed = add.origin == Origin::Renamed && index.state(at) == State::Waiting;
+    if !r.writable || !is_renamed || add.source.is_empty() {
+        return Ok(false);
+    }
+    let blob = segment.blob_path(at);
+    // One that only lost its end was not written to.
+    if r.fs.meta(&blob)?.mtime_ns == add.mtime_ns && !source::is_written(r.fs, &blob) {
+        return Ok(false);
+    }
     let source = Path::new(OsStr::from_bytes(&add.source));
-    let meta = r.fs.meta(source).ok()?;
-    let same = meta.size == add.size && meta.mtime_ns == add.mtime_ns;
-    same.then(|| source.to_owned())
+    match source::give_back(r.fs, &blob, source) {
+        Ok(returned) => Ok(returned == Returned::Back),
+        Err(e) => {
+            log::warn!("cannot give {} back: {e}", source.display());
+            Ok(false)
+        }
+    }
 }
 
 /// Removes sources whose copies were taken, durably. Should this fail, a file is
 /// delivered a second time under the same name; no reason not to start.
-fn remove_sources(fs: &dyn Fs, sources: &[PathBuf]) {
+fn remove_sources(fs: &dyn Fs, copied: &[Add]) {
     let mut dirs = BTreeSet::new();
-    for source in sources {
-        match fs.unlink(source) {
+    for add in copied {
+        let source = Path::new(OsStr::from_bytes(&add.source));
+        let is_copied = |held: &Path, meta: &Meta| {
+            (meta.size, meta.mtime_ns) == (add.size, add.mtime_ns) && !source::is_written(fs, held)
+        };
+        match source::let_go_again(fs, source, &is_copied) {
             Ok(()) => dirs.extend(source.parent()),
             Err(e) => log::warn!("cannot remove {} after it was taken: {e}", source.display()),
         }

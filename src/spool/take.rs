@@ -13,6 +13,7 @@ use super::frame;
 use super::log::{flushed, sync_dir};
 use super::record::{Add, Origin, Record};
 use super::segment::State;
+use super::source::{self, Returned};
 use super::{EntryId, Spool, SpoolError};
 
 /// Files of one group commit at most.
@@ -46,6 +47,9 @@ pub struct Taking {
     pub how: How,
     /// The file that was looked at; another one is not taken.
     pub expect: Meta,
+    /// It counts as finished because nobody has it open for writing: if somebody
+    /// has by now, it is not taken.
+    pub closed: bool,
 }
 
 /// One file on its way in.
@@ -305,9 +309,9 @@ fn intents(coming: &[Incoming<'_>], done: u16, queued_ns: i64) -> io::Result<(Ve
     frame::encode(&Record::Batch { done }, &mut bytes)?;
     for c in coming {
         offsets.push(bytes.len() as u64);
-        let source = match c.origin {
-            Origin::Moved => c.taking.source.as_os_str().as_bytes().to_vec(),
-            _ => Vec::new(),
+        let source = match c.taking.how {
+            How::Move => c.taking.source.as_os_str().as_bytes().to_vec(),
+            How::Copy => Vec::new(),
         };
         let add = Add {
             index: c.index,
@@ -340,8 +344,40 @@ fn place(fs: &dyn Fs, c: &Incoming<'_>, part: &Path, blob: &Path) -> Result<bool
         }
         // An error that came after the deed: the file is here, and nowhere else.
         Err(_) if fs.meta(blob).is_ok() => Ok(false),
-        renamed => renamed.map(|()| false).map_err(TakeError::source_error),
+        renamed => {
+            renamed.map_err(TakeError::source_error)?;
+            is_it(fs, c.taking, blob).map(|()| false)
+        }
     }
+}
+
+/// Sees to it that the file which was renamed is the one that was looked at and
+/// flushed, and finished. Another one goes back.
+fn is_it(fs: &dyn Fs, taking: &Taking, blob: &Path) -> Result<(), TakeError> {
+    let meta = fs.meta(blob).map_err(TakeError::source_error)?;
+    if is_still(fs, taking, blob, &meta) || is_on(Sabotage::KeepWhatCame) {
+        return Ok(());
+    }
+    let gone = match source::give_back(fs, blob, &taking.source) {
+        Ok(Returned::Back) => Ok(()),
+        Ok(Returned::Overtaken) => source::drop_overtaken(fs, blob, &taking.source),
+        Err(e) => Err(e),
+    };
+    match gone {
+        Ok(()) => Err(TakeError::Changed),
+        // Then it is delivered as it is.
+        Err(e) => {
+            let shown = taking.source.display();
+            log::warn!("{shown} changed while it was taken, and cannot be given back: {e}");
+            Ok(())
+        }
+    }
+}
+
+/// Whether a file that stands at `held` now is the one that was looked at, and
+/// still finished. Nobody opens it there; who opened it before may still write.
+fn is_still(fs: &dyn Fs, taking: &Taking, held: &Path, meta: &Meta) -> bool {
+    is_same(meta, &taking.expect) && !(taking.closed && source::is_written(fs, held))
 }
 
 /// Removes the sources of copies, and makes it durable that sources are gone.
@@ -351,7 +387,8 @@ fn let_sources_go(fs: &dyn Fs, there: &[(&Incoming<'_>, bool)]) {
     let mut dirs = BTreeSet::new();
     for (c, source_left) in there {
         let source = &c.taking.source;
-        if *source_left && let Err(e) = fs.unlink(source) {
+        let is_copied = |held: &Path, meta: &Meta| is_still(fs, c.taking, held, meta);
+        if *source_left && let Err(e) = source::let_go(fs, source, &is_copied) {
             log::warn!("cannot remove {} after it was taken: {e}", source.display());
         }
         if c.taking.how == How::Move {

@@ -150,6 +150,15 @@ pub trait Fs: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Renames; replaces a file that stands at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Renames to a name that must be free, else `AlreadyExists`: in one step
+    /// where the filesystem can (`RENAME_NOREPLACE`), else after a look.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match self.meta(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+            Err(e) => Err(e),
+        }
+    }
     /// Removes a file's name.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.

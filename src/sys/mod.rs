@@ -21,7 +21,7 @@ pub use crate::base::{Mono, Wall};
 pub use clock::{Clock, Rng, TimedOut, timeout};
 pub use fs::{Create, Dir, DirEntry, File, Fs, Kind, Meta, Space, Writers, read_all, write_whole};
 pub use net::{Listener, LocalFuture, Net, Stream};
-pub use pool::Pool;
+pub use pool::{Job, Pool};
 pub use tree::Tree;
 pub use wire::{Tcp, Wire};
 

@@ -5,7 +5,8 @@ use std::thread;
 
 use smol::channel;
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Work that was handed to a pool.
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs closures that may block, away from the executor's thread.
 #[derive(Clone)]
@@ -19,7 +20,7 @@ impl Pool {
     /// # Errors
     /// When the system gives no thread.
     pub fn new(threads: usize) -> io::Result<Pool> {
-        let (sender, receiver) = channel::bounded::<Job>(threads.max(1) * 4);
+        let (pool, receiver) = Pool::queue(threads.max(1) * 4);
         for n in 0..threads.max(1) {
             let receiver = receiver.clone();
             thread::Builder::new()
@@ -31,7 +32,15 @@ impl Pool {
                     }
                 })?;
         }
-        Ok(Pool { jobs: Some(sender) })
+        Ok(pool)
+    }
+
+    /// A pool of at most `len` jobs that wait, and where they are taken from:
+    /// whoever takes them decides when each of them is done.
+    #[must_use]
+    pub fn queue(len: usize) -> (Pool, channel::Receiver<Job>) {
+        let (sender, receiver) = channel::bounded(len);
+        (Pool { jobs: Some(sender) }, receiver)
     }
 
     /// A pool that runs each closure at once on the caller's thread, for a

@@ -4,6 +4,8 @@ use std::fmt;
 
 use fast_glob::glob_match;
 
+use crate::spool::is_aside;
+
 use super::marker::{Marker, MarkerError};
 use super::{ReadyWhen, WatchOptions};
 
@@ -57,7 +59,7 @@ impl Rules {
     /// Like [`Rules::wants`], for a file in a directory that was entered.
     pub(super) fn wants_name(&self, path: &[u8]) -> bool {
         let included = self.include.is_empty() || matches_any(&self.include, path);
-        included && !self.excludes(path)
+        included && !self.excludes(path) && !is_aside(name(path))
     }
 
     /// Whether the name is a marker's: it is never delivered itself.

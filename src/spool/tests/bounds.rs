@@ -32,6 +32,7 @@ fn next(fs: &MemoryFs, n: usize) -> Taking {
         path: name.into_bytes(),
         how: How::Move,
         expect,
+        closed: true,
     }
 }
 

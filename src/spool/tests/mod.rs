@@ -9,6 +9,7 @@ mod failures;
 mod full;
 pub(crate) mod memory;
 mod service;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,7 @@ fn ready(fs: &MemoryFs, name: &str, how: How) -> Taking {
         path: name.as_bytes().to_vec(),
         how,
         expect,
+        closed: true,
     }
 }
 

@@ -252,6 +252,7 @@ fn a_real_disk_takes_and_settles() {
         path: b"x".to_vec(),
         how: How::Move,
         expect,
+        closed: true,
     };
     let id = *spool.take("cam", &[taking])[0].as_ref().unwrap();
     assert!(!source.exists());

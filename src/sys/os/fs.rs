@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{
-    CWD, Dir, FileType, FlockOperation, Mode, OFlags, fdatasync, flock, fsync, openat, statfs,
-    statvfs, syncfs,
+    CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, fdatasync, flock, fsync, openat,
+    renameat_with, statfs, statvfs, syncfs,
 };
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::sys::{self, Create, DirEntry, File, Fs, Kind, Meta, Space, Tree, Writers};
 
@@ -87,6 +87,18 @@ impl Fs for OsFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // This filesystem, or this kernel, does not know how.
+            Err(Errno::INVAL | Errno::NOSYS) => match self.meta(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+                Err(e) => Err(e),
+            },
+            renamed => Ok(renamed?),
+        }
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {

@@ -134,6 +134,7 @@ fn take(disk: &Disk, spool: &mut Spool, name: &str, how: How) -> Entry {
         source,
         path: name.into(),
         how,
+        closed: true,
     };
     let id = *spool.take("cam", &[taking])[0].as_ref().unwrap();
     spool.entry(id).unwrap()
