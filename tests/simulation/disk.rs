@@ -11,6 +11,7 @@ mod agents;
 mod crash;
 mod fault;
 mod raw;
+mod slow;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use edgespool::sys::{Clock, Kind, Meta};
 
 pub use fault::{Faults, LeftOut, Op};
 pub use raw::Raw;
+pub use slow::{Slowness, goes_on_beside};
 use tree::{Change, Tree};
 
 use super::time::{Dice, SimClock};
@@ -68,6 +70,7 @@ struct State {
     next_ino: u64,
     tree: Tree,
     faults: Faults,
+    slowness: Option<Slowness>,
     dice: Dice,
     clock: SimClock,
     /// Below these, another filesystem is mounted.
@@ -97,6 +100,7 @@ impl SimFs {
             next_ino: ROOT + 1,
             tree: Tree::default(),
             faults: Faults::default(),
+            slowness: None,
             dice,
             clock,
             mounts: Vec::new(),
@@ -184,6 +188,7 @@ impl SimFs {
 
     /// An operation of the agent: counted, and it may fail.
     fn begin(&self, op: Op, path: &Path) -> io::Result<MutexGuard<'_, State>> {
+        self.linger();
         let mut state = self.state();
         if state.crashed {
             return Err(io::Error::other("the power is out"));

@@ -16,6 +16,8 @@ use super::time::{Dice, SimClock};
 
 /// Where the files appear.
 pub const WATCHED: &str = "/data";
+/// How the agent names a source that it looks at before it removes it.
+const ASIDE: &[u8] = b".edgespool-taken-";
 
 /// Every content that a path had when it was whole.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +41,8 @@ impl Page {
         versions().count() > versions().collect::<BTreeSet<_>>().len()
     }
 
-    fn note(&mut self, disk: &SimFs, path: &Path, content: Vec<u8>) {
-        let mtime = disk.raw().mtime(&Path::new(WATCHED).join(path));
+    fn note(&mut self, disk: &SimFs, file: &Path, content: Vec<u8>) {
+        let mtime = disk.raw().mtime(file);
         let stamp = (content.len(), mtime.div_euclid(1_000_000_000));
         self.ambiguous |= !self.stamps.insert(stamp);
         self.versions.push(content);
@@ -51,6 +53,8 @@ impl Page {
 #[derive(Default)]
 pub struct Book {
     pub pages: BTreeMap<PathBuf, Page>,
+    /// The file that somebody goes on with, and its inode.
+    growing: Option<(PathBuf, u64)>,
 }
 
 impl Book {
@@ -61,7 +65,7 @@ impl Book {
             shown(&content)
         );
         let page = self.pages.entry(path.to_owned()).or_default();
-        page.note(disk, path, content);
+        page.note(disk, &Path::new(WATCHED).join(path), content);
         page.certain = certain;
     }
 
@@ -82,9 +86,14 @@ impl Book {
 
     /// After a power cut: what stands at the source now is what there is.
     pub fn note_damage(&mut self, disk: &SimFs) {
+        self.note_broken_off(disk);
         for file in disk.raw().files(Path::new(WATCHED)) {
-            let path = file.strip_prefix(WATCHED).unwrap().to_owned();
-            if path.file_name().unwrap().as_bytes().starts_with(b".") {
+            let mut path = file.strip_prefix(WATCHED).unwrap().to_owned();
+            let name = path.file_name().unwrap().as_bytes().to_owned();
+            if let Some(name) = name.strip_prefix(ASIDE) {
+                // The agent looks at it, and gives it back.
+                path.set_file_name(OsStr::from_bytes(name));
+            } else if name.starts_with(b".") {
                 continue;
             }
             let content = disk.raw().content(&file).unwrap();
@@ -96,10 +105,26 @@ impl Book {
                     shown(&content)
                 );
                 page.certain = false;
-                let path = file.strip_prefix(WATCHED).unwrap();
-                page.note(disk, path, content);
+                page.note(disk, &file, content);
             }
         }
+    }
+}
+
+impl Book {
+    /// Some of what was to follow may be there, wherever the file stands now; or
+    /// nothing, and the same content has another time.
+    fn note_broken_off(&mut self, disk: &SimFs) {
+        let Some((path, ino)) = self.growing.take() else {
+            return;
+        };
+        let (Some(content), Some(page)) = (disk.raw().content_of(ino), self.pages.get_mut(&path))
+        else {
+            return;
+        };
+        log::info!("broken off: {}: {}", path.display(), shown(&content));
+        (page.certain, page.ambiguous) = (false, true);
+        page.versions.push(content);
     }
 }
 
@@ -125,6 +150,8 @@ pub struct Producer {
     pub careful: bool,
     /// No file is longer.
     pub len_max: usize,
+    /// Some take their time when they go on with a file.
+    pub dawdles: Option<Dice>,
 }
 
 impl Producer {
@@ -138,10 +165,10 @@ impl Producer {
             let old = self.old_path();
             match (self.dice.below(10), old) {
                 (0, Some(path)) => self.remove(&path),
-                (1, Some(path)) => self.append(&path, serial),
+                (1, Some(path)) => self.append(&path, serial).await,
                 (2 | 3, Some(path)) => self.rename_in(&path, serial),
                 (4, _) => self.write_slowly(&self.new_path(serial), serial).await,
-                _ => self.rename_in(&self.new_path(serial), serial),
+                _ => self.rename_in_and_on(&self.new_path(serial), serial).await,
             }
         }
     }
@@ -206,6 +233,16 @@ impl Producer {
             .write(&self.disk, path, content, certain);
     }
 
+    /// The same, and some think better of it.
+    async fn rename_in_and_on(&self, path: &Path, serial: u64) {
+        self.rename_in(path, serial);
+        if let Some(dice) = self.dawdles.as_ref().filter(|dice| dice.percent(75)) {
+            let pause = Duration::from_millis(dice.below(500));
+            self.clock.sleep(pause).await;
+            self.append(path, serial).await;
+        }
+    }
+
     /// A file that was there all along.
     pub fn place_whole(&self, path: &Path, content: &[u8]) {
         let (disk, to) = (self.disk.raw(), Self::place(path));
@@ -238,9 +275,9 @@ impl Producer {
         self.finish(ino, path, content);
     }
 
-    fn append(&self, path: &Path, serial: u64) {
+    async fn append(&self, path: &Path, serial: u64) {
         let to = Self::place(path);
-        let disk = self.disk.raw();
+        let (disk, cuts) = (self.disk.raw(), self.disk.cuts());
         let mut content = disk.content(&to).unwrap_or_default();
         let more = self.content(serial);
         if more.is_empty() || content.len() + more.len() > self.len_max {
@@ -249,8 +286,21 @@ impl Producer {
         let Some(ino) = disk.open_writer(&to, false) else {
             return;
         };
-        disk.append(ino, &more);
+        self.book.borrow_mut().growing = Some((path.to_owned(), ino));
+        let (first, rest) = more.split_at(more.len() / 2);
+        for piece in [first, rest] {
+            if let Some(dice) = &self.dawdles {
+                let longest = dice.pick(&[100, 5_000, 60_000]);
+                let pause = Duration::from_millis(dice.below(longest));
+                self.clock.sleep(pause).await;
+                if self.disk.cuts() > cuts {
+                    return;
+                }
+            }
+            disk.append(ino, piece);
+        }
         disk.close_writer(ino);
+        self.book.borrow_mut().growing = None;
         content.extend_from_slice(&more);
         self.finish(ino, path, content);
     }

@@ -64,6 +64,8 @@ pub const ALL: &[Switched] = &[
     code("cut-at-damage", Sabotage::CutAtDamage),
     code("believe-failed-flush", Sabotage::BelieveFailedFlush),
     code("evict-silently", Sabotage::EvictSilently),
+    code("keep-what-came", Sabotage::KeepWhatCame),
+    code("remove-what-came", Sabotage::RemoveWhatCame),
 ];
 
 /// Switches the sabotage off again.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edgespool::spool::Standing;
 use edgespool::sys::{Clock, Mono, Wall};
 
-use super::disk::Faults;
+use super::disk::{Faults, Slowness};
 use super::judge::judge;
 use super::net::Weather;
 use super::options::Options;
@@ -21,6 +21,10 @@ use super::world::{End, Plan, SPOOL, World};
 const STORM: Duration = Duration::from_secs(1800);
 /// Later than any time that a clock ever said.
 const LATER: Wall = Wall(2_200_100_000_000_000_000);
+/// Two seconds before the year 2027 begins.
+const YEARS_END: Wall = Wall(1_798_761_598_000_000_000);
+/// What makes a seed's dice of time others than its first.
+const TIME: u64 = 0x71e0;
 /// Lives of the agent in calm weather until everything must be delivered.
 const CALM_LIVES: u32 = 12;
 
@@ -28,11 +32,16 @@ pub fn random(seed: u64, sabotage: Option<Switched>) -> (Facts, Result<(), Strin
     let dice = Dice::new(seed ^ 0x5eed);
     let options = Options::random(&dice);
     log::info!("{options:?}");
-    let world = World::new(seed, options, Manners::random(&dice));
+    let mut world = World::new(seed, options, Manners::random(&dice));
     let mut facts = Facts::default();
     storm(&world, &dice, sabotage);
+    // Of their own, so that seeds still mean what they meant before these came.
+    let dice_of_time = Dice::new(seed ^ TIME);
+    slow(&mut world, &dice_of_time);
+    leap(&world, &dice_of_time);
     let careful = dice.percent(50);
-    let producer = world.producer(dice.between(1, 10), Duration::from_secs(40), careful);
+    let mut producer = world.producer(dice.between(1, 10), Duration::from_secs(40), careful);
+    producer.dawdles = dice_of_time.percent(40).then(|| dice_of_time.fork());
     world.spawn(producer.run());
     let rotten = match stormy_lives(&world, &dice, &mut facts) {
         Ok(rotten) => rotten,
@@ -71,6 +80,37 @@ fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
     });
     troubles(world, dice);
     wrong_times(world, dice);
+}
+
+/// The disk takes its time, or the threads that work on it have none.
+fn slow(world: &mut World, dice: &Dice) {
+    if !dice.one_in(3) {
+        return;
+    }
+    world.disk.set_slowness(Slowness {
+        one_in: dice.pick(&[5, 15, 60, 250]),
+        until: world.clock.mono().after(STORM),
+        dice: dice.fork(),
+    });
+    world.busy_threads = dice.percent(60).then(|| dice.fork());
+}
+
+/// Leap seconds, at the year's end or as a bad time server tells them.
+fn leap(world: &World, dice: &Dice) {
+    if !dice.one_in(5) {
+        return;
+    }
+    let (clock, dice) = (world.clock.clone(), dice.fork());
+    world.spawn(async move {
+        for _ in 0..dice.between(1, 4) {
+            clock.sleep(Duration::from_secs(dice.below(120))).await;
+            if dice.percent(50) {
+                clock.set_wall(YEARS_END);
+                clock.sleep(Duration::from_secs(2)).await;
+            }
+            clock.leap(dice.percent(80));
+        }
+    });
 }
 
 /// What happens to the server and to the disk meanwhile.

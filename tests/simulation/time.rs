@@ -9,9 +9,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use edgespool::sys::{Clock, LocalFuture, Mono, Rng, Wall};
+use smol::LocalExecutor;
 
 /// Where the monotonic clock of a simulated boot begins.
 const BOOT: Duration = Duration::from_secs(10);
+const SECOND_NS: i64 = 1_000_000_000;
 
 struct Time {
     now: Duration,
@@ -115,10 +117,16 @@ impl SimClock {
     /// Moves on to the next timer and wakes whoever waits for it; `false` when
     /// nobody waits for anything.
     pub fn advance(&self) -> bool {
+        self.advance_within(Duration::MAX)
+    }
+
+    /// The same, but to no timer behind `end`.
+    fn advance_within(&self, end: Duration) -> bool {
         let mut woken = Vec::new();
         {
             let mut time = self.time();
-            let Some((&(next, _), _)) = time.timers.first_key_value() else {
+            let first = time.timers.first_key_value();
+            let Some(next) = first.map(|(key, _)| key.0).filter(|next| *next <= end) else {
                 return false;
             };
             let span = next.saturating_sub(time.now);
@@ -132,6 +140,21 @@ impl SimClock {
         }
         woken.into_iter().for_each(Waker::wake);
         true
+    }
+
+    /// So much time goes by for whoever calls, and all that `beside` holds goes
+    /// on meanwhile.
+    pub fn linger(&self, span: Duration, beside: &LocalExecutor<'_>) {
+        let end = self.mono().0 + span;
+        while beside.try_tick() || self.advance_within(end) {}
+        let mut time = self.time();
+        let rest = end.saturating_sub(time.now);
+        time.pass(rest);
+    }
+
+    /// The wall clock shows a second twice, or leaves one out.
+    pub fn leap(&self, is_twice: bool) {
+        self.time().wall_ns += if is_twice { -SECOND_NS } else { SECOND_NS };
     }
 
     /// Sets the wall clock, as NTP or a dead battery does.

@@ -13,12 +13,13 @@ use edgespool::agent::setup::{LaneSetup, Naming, ServerSetup, Setup};
 use edgespool::agent::{Agent, Outcome};
 use edgespool::schedule::RetryOptions;
 use edgespool::spool::{self, LedgerLimits, Spool};
-use edgespool::sys::{Clock, Pool, Sys};
+use edgespool::sys::{Clock, Job, Pool, Sys};
 use edgespool::upload::{ServerOptions, TlsMode};
 use edgespool::watch::WatchOptions;
 use smol::LocalExecutor;
+use smol::channel::Receiver;
 
-use super::disk::SimFs;
+use super::disk::{self, SimFs};
 use super::hints::Kernel;
 use super::net::{SERVER, SimNet};
 use super::options::Options;
@@ -30,6 +31,8 @@ use super::time::{Dice, SimClock};
 pub const SPOOL: &str = "/spool";
 /// Polls of tasks in one life of the agent: more is going round in circles.
 const STEPS_MAX: u64 = 4_000_000;
+/// Threads for the disk, as the program has them.
+const DISK_THREADS: usize = 2;
 
 /// A life that came to its end.
 pub struct Life {
@@ -104,6 +107,17 @@ async fn one_agent(sys: Sys, setup: Setup, clock: &SimClock, plan: Plan) -> End 
     End::Outcome(Box::new(Life { outcome, memory }))
 }
 
+/// Does one job after the other, and takes its time before some.
+async fn busy_thread(jobs: Receiver<Job>, clock: SimClock, dice: Dice) {
+    while let Ok(job) = jobs.recv().await {
+        if dice.one_in(3) {
+            let waits = Duration::from_millis(dice.pick(&[1, 50, 3000]));
+            clock.sleep(waits).await;
+        }
+        job();
+    }
+}
+
 pub struct World {
     pub clock: SimClock,
     pub dice: Dice,
@@ -113,6 +127,9 @@ pub struct World {
     pub kernel: Kernel,
     pub book: Rc<RefCell<Book>>,
     pub options: Options,
+    /// Work on the disk waits for a thread that has time for it; else it is done
+    /// at once.
+    pub busy_threads: Option<Dice>,
     /// Runs all but the agent.
     others: Rc<LocalExecutor<'static>>,
 }
@@ -130,6 +147,7 @@ impl World {
         }
         let net = SimNet::new(dice.fork(), clock.clone());
         let others = Rc::new(LocalExecutor::new());
+        disk::goes_on_beside(&others);
         let server = Server::start(&net, &clock, &dice, manners, &others);
         World {
             clock,
@@ -139,6 +157,7 @@ impl World {
             kernel: Kernel::new(dice.fork()),
             book: Rc::default(),
             options,
+            busy_threads: None,
             others,
             dice,
         }
@@ -161,16 +180,17 @@ impl World {
             pause_max,
             careful,
             len_max: usize::try_from(self.options.max_size / 2).unwrap(),
+            dawdles: None,
         }
     }
 
-    fn sys(&self) -> Sys {
+    fn sys(&self, pool: Pool) -> Sys {
         Sys {
             fs: Arc::new(self.disk.clone()),
             clock: Arc::new(self.clock.clone()),
             rng: Arc::new(self.dice.fork()),
             net: Arc::new(self.net.clone()),
-            pool: Pool::inline(),
+            pool,
         }
     }
 
@@ -235,15 +255,33 @@ impl World {
 
     /// The spool, as a command would open it.
     pub fn open_spool(&self) -> Result<Spool, spool::SpoolError> {
-        Spool::open(&self.sys(), Path::new(SPOOL), self.spool_options())
+        Spool::open(
+            &self.sys(Pool::inline()),
+            Path::new(SPOOL),
+            self.spool_options(),
+        )
+    }
+
+    /// Where the work on the disk of one life is done.
+    fn pool(&self, tasks: &LocalExecutor<'_>) -> Pool {
+        let Some(dice) = &self.busy_threads else {
+            return Pool::inline();
+        };
+        let (pool, jobs) = Pool::queue(4 * DISK_THREADS);
+        for _ in 0..DISK_THREADS {
+            let thread = busy_thread(jobs.clone(), self.clock.clone(), dice.clone());
+            tasks.spawn(thread).detach();
+        }
+        pool
     }
 
     /// One life of the agent, for at most `span`.
     pub fn live(&self, plan: Plan, span: Duration) -> End {
         let tasks = LocalExecutor::new();
+        let pool = self.pool(&tasks);
         let ended: Rc<RefCell<Option<End>>> = Rc::default();
         let life = {
-            let setup = |memory| (self.sys(), self.setup(memory));
+            let setup = |memory| (self.sys(pool.clone()), self.setup(memory));
             let (first, second) = (setup(None), setup(None));
             let ended = ended.clone();
             let clock = self.clock.clone();

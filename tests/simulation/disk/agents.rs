@@ -9,7 +9,7 @@ use edgespool::sys::{Create, DirEntry, File, Fs, Kind, Meta, Space, Writers};
 
 use super::fault::Op;
 use super::tree::Change;
-use super::{SimFs, Write};
+use super::{SimFs, State, Write};
 
 struct SimFile {
     fs: SimFs,
@@ -42,6 +42,7 @@ fn no_space() -> io::Error {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.fs.linger();
         let mut state = self.fs.state();
         if state.crashed {
             return Err(io::Error::other("the power is out"));
@@ -69,6 +70,7 @@ impl File for SimFile {
     }
 
     fn meta(&self) -> io::Result<Meta> {
+        self.fs.linger();
         self.fs.state().meta_of(&self.path, self.ino)
     }
 
@@ -105,6 +107,7 @@ impl File for SimFile {
 
 impl Fs for SimFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.linger();
         let mut state = self.state();
         if let Some(error) = state.fault(Op::Open, path) {
             return Err(error);
@@ -131,12 +134,14 @@ impl Fs for SimFs {
     }
 
     fn meta(&self, path: &Path) -> io::Result<Meta> {
+        self.linger();
         let state = self.state();
         let ino = state.tree.find(path)?;
         state.meta_of(path, ino)
     }
 
     fn read_dir(&self, path: &Path, each: &mut dyn FnMut(DirEntry) -> bool) -> io::Result<()> {
+        self.linger();
         let names: Vec<(OsString, Kind)> = {
             let mut state = self.state();
             if let Some(error) = state.fault(Op::Open, path) {
@@ -170,22 +175,15 @@ impl Fs for SimFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.begin(Op::Rename, to)?.rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.begin(Op::Rename, to)?;
-        let ino = state.tree.find(from)?;
-        if state.dev(from) != state.dev(to) {
-            return Err(io::ErrorKind::CrossesDevices.into());
+        match state.tree.find(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(_) => state.rename(from, to),
         }
-        if !state.tree.is_dir(to.parent().unwrap(), &state.inodes) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        state
-            .tree
-            .change(Change::Rename(from.to_owned(), to.to_owned(), ino));
-        let now = state.now_ns();
-        if let Some(inode) = state.inodes.get_mut(&ino) {
-            inode.ctime_ns = now;
-        }
-        Ok(())
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -257,12 +255,32 @@ impl Fs for SimFs {
     }
 
     fn writers(&self, path: &Path) -> io::Result<Writers> {
+        self.linger();
         let state = self.state();
         let ino = state.tree.find(path)?;
         Ok(match state.inode(ino)?.writers {
             0 => Writers::None,
             _ => Writers::Some,
         })
+    }
+}
+
+impl State {
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let ino = self.tree.find(from)?;
+        if self.dev(from) != self.dev(to) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
+        if !self.tree.is_dir(to.parent().unwrap(), &self.inodes) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.tree
+            .change(Change::Rename(from.to_owned(), to.to_owned(), ino));
+        let now = self.now_ns();
+        if let Some(inode) = self.inodes.get_mut(&ino) {
+            inode.ctime_ns = now;
+        }
+        Ok(())
     }
 }
 

@@ -86,6 +86,12 @@ impl Raw<'_> {
         Some(state.inodes[&ino].now.clone())
     }
 
+    /// The same for a file that may stand anywhere.
+    pub fn content_of(&self, ino: u64) -> Option<Vec<u8>> {
+        let state = self.0.state();
+        state.inodes.get(&ino).map(|inode| inode.now.clone())
+    }
+
     /// When a file was last written; 0 if it is not there.
     pub fn mtime(&self, path: &Path) -> i64 {
         let state = self.0.state();
