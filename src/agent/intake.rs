@@ -1,5 +1,6 @@
 //! Intake: what the watching found goes into the spool, a batch at a time.
 
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,12 +215,26 @@ impl Agent {
 
     fn already_taken(&self, options: &watch::WatchOptions) -> AlreadyTaken {
         match options.take {
-            watch::Take::Move => Arc::new(()),
+            watch::Take::Move => Arc::new(Moves(self.spool.clone())),
             watch::Take::Copy => Arc::new(Copies {
                 lane: options.name.clone(),
                 spool: self.spool.clone(),
             }),
         }
+    }
+}
+
+/// What a lane moves is gone, but for what a crash left aside.
+struct Moves(Spooler);
+
+impl TakenBefore for Moves {
+    fn contains(&self, _path: &[u8], _meta: &Meta) -> bool {
+        false
+    }
+
+    fn return_aside(&self, path: &Path) {
+        // With the spool in hand, nothing is being taken.
+        self.0.blocking(|spool| spool.return_aside(path));
     }
 }
 

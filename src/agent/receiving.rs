@@ -264,9 +264,11 @@ impl Agent {
             TakeError::Dropped => InboxError::Full,
             error if error.is_full() => InboxError::Full,
             TakeError::BadName => InboxError::Name(error.to_string()),
-            TakeError::Gone | TakeError::Changed | TakeError::NotAFile | TakeError::Twice => {
-                InboxError::Changed
-            }
+            TakeError::Gone
+            | TakeError::Changed
+            | TakeError::NotAFile
+            | TakeError::Twice
+            | TakeError::Stays(_) => InboxError::Changed,
             TakeError::Spool(e) => {
                 self.spool_failed(&e.to_string());
                 InboxError::Failed("the spool failed".to_owned())

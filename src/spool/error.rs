@@ -142,8 +142,10 @@ pub enum TakeError {
     Gone,
     /// The source is not the file that was looked at, or it changed meanwhile.
     Changed,
-    /// This version was copied before.
+    /// This version was offered before.
     Twice,
+    /// This version was taken before, and its source cannot be removed.
+    Stays(Arc<io::Error>),
     /// No room, and the policy is to wait.
     Full {
         /// The size of the file.
@@ -194,6 +196,7 @@ impl fmt::Display for TakeError {
             TakeError::Gone => f.write_str("the file is gone"),
             TakeError::Changed => f.write_str("the file changed while it was being taken"),
             TakeError::Twice => f.write_str("this version of the file was taken before"),
+            TakeError::Stays(_) => f.write_str("it was taken before, and cannot be removed"),
             TakeError::Full { size } => {
                 write!(f, "no room in the spool for {}", ByteSize(*size))
             }
@@ -207,7 +210,7 @@ impl fmt::Display for TakeError {
 impl std::error::Error for TakeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            TakeError::Source(source) => Some(&**source),
+            TakeError::Source(source) | TakeError::Stays(source) => Some(&**source),
             TakeError::Spool(error) => error.source(),
             _ => None,
         }

@@ -27,10 +27,12 @@ impl Spool {
                 continue;
             }
             // Offered again before the first offer was dealt with.
-            let is_twice = !offered.insert(&taking.source)
-                || (taking.how == How::Copy && self.was_copied(lane, taking)?);
-            if is_twice {
-                answer(answers, at, Err(TakeError::Twice));
+            let known = match offered.insert(&taking.source) {
+                true => self.known(lane, taking)?,
+                false => Some(TakeError::Twice),
+            };
+            if let Some(known) = known {
+                answer(answers, at, Err(known));
                 continue;
             }
             let size = taking.expect.size;
@@ -98,9 +100,16 @@ impl Spool {
         Ok(self.free_room(staged)? >= more)
     }
 
-    fn was_copied(&mut self, lane: &str, taking: &Taking) -> Result<bool, SpoolError> {
-        let (size, mtime_ns) = (taking.expect.size, taking.expect.mtime_ns);
-        self.is_seen(lane, &taking.path, size, mtime_ns)
+    /// Whether this version was taken before.
+    fn known(&mut self, lane: &str, taking: &Taking) -> Result<Option<TakeError>, SpoolError> {
+        match taking.how {
+            How::Copy => {
+                let (size, mtime_ns) = (taking.expect.size, taking.expect.mtime_ns);
+                let seen = self.is_seen(lane, &taking.path, size, mtime_ns)?;
+                Ok(seen.then_some(TakeError::Twice))
+            }
+            How::Move => self.known_stay(lane, taking),
+        }
     }
 
     /// Bytes that may still be copied in; `None` below `min_free`.

@@ -16,6 +16,8 @@ pub(super) const PAYLOAD_MAX: usize = 12 << 10;
 const MARKER: [u8; 2] = [0xE5, 0xFB];
 /// How much is read at a time.
 const CHUNK: usize = 64 << 10;
+/// How often a record is read before it counts as lost.
+pub(super) const READS_MAX: u32 = 4;
 
 /// Appends the frame of one record to `out`.
 ///
@@ -35,11 +37,23 @@ pub(super) fn encode<T: Serialize>(record: &T, out: &mut Vec<u8>) -> io::Result<
     Ok(())
 }
 
-/// Reads the one record that begins at `offset`.
+/// Reads the one record that begins at `offset`, more than once if the disk fails:
+/// what its entry was is forgotten otherwise.
 ///
 /// # Errors
 /// What the disk says, and `InvalidData` when no whole frame stands there.
 pub(super) fn read_one<T: DeserializeOwned>(file: &dyn File, offset: u64) -> io::Result<T> {
+    let mut read = read_once(file, offset);
+    for _ in 1..READS_MAX {
+        match &read {
+            Err(e) if e.raw_os_error().is_some() => read = read_once(file, offset),
+            _ => break,
+        }
+    }
+    read
+}
+
+fn read_once<T: DeserializeOwned>(file: &dyn File, offset: u64) -> io::Result<T> {
     let mut scan = Scan::with_chunk(file, offset, 512);
     match scan.frame_at(offset)? {
         Some(end) => decode(scan.payload(offset, end)?),

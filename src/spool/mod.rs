@@ -40,7 +40,8 @@
 //! lanes/<no>-<name>/      one lane
 //!   archive               a frame of Archive: where delivered files are kept
 //!   paused                there while the lane is paused; empty
-//!   seen, seen.log        versions taken with `take = "copy"` (`seen.rs`)
+//!   seen, seen.log        versions taken with `take = "copy"` (`seen.rs`), and
+//!                         those whose sources could not be removed (`stay.rs`)
 //!   <n>.log               frames of Record: what was taken
 //!   <n>.chg               frames of Change: what became of it
 //!   <n>/<index>           blobs, the bytes as they were; <index>.part while one
@@ -94,7 +95,7 @@
 //! | Recovered | 4 | the fields of Add |
 //! | Receipt | | id option of (tag u32, lane u16, segment u32, index u16), time_ns i64, watch string, path bytes, server string, remote bytes, size u64, proof, attempts u32, sent_bytes u64, seconds f64 |
 //! | Archive | | dir string, max_size option of u64, max_age_s option of u64 |
-//! | row of `seen.log` | | path u64, version u64 |
+//! | row of `seen.log` | | path u64, version u64; of a source that stays, the path begins with NUL |
 //!
 //! origin: 0 renamed, 1 moved (copied and then removed), 2 copied, 3 recovered.
 //! proof: 0 hash, 1 size, 2 reply, 3 evicted, 4 dropped, 5 skipped. Times are
@@ -190,9 +191,11 @@ mod seen;
 mod segment;
 mod settle;
 mod source;
+mod stay;
 mod take;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod view;
 
 pub use self::archive::{Archive, Archiver};
@@ -204,7 +207,7 @@ pub use self::ledger::{LedgerLimits, Proof, Receipt};
 pub use self::open::{incoming_dir, make_incoming};
 pub use self::record::Origin;
 pub use self::segment::Tally;
-pub use self::source::is_aside;
+pub use self::source::{is_aside, own_name};
 pub use self::take::{How, Taking};
 pub use self::view::{Entry, LaneStats, Order, Standing, Stats};
 

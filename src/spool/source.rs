@@ -14,6 +14,8 @@ use crate::sys::{Fs, Meta, Writers};
 
 /// How the names begin that sources have while they are looked at.
 const ASIDE: &[u8] = b".edgespool-taken-";
+/// The same where no more room is for the name itself.
+const ASIDE_LONG: &[u8] = b".edgespool-long-";
 /// The longest name of a file.
 const NAME_MAX: usize = 255;
 
@@ -99,6 +101,25 @@ pub(super) fn give_back(fs: &dyn Fs, held: &Path, source: &Path) -> io::Result<R
     Ok(Returned::Back)
 }
 
+/// Gives a file its own name again that was set aside, and overtakes no other.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn return_aside(fs: &dyn Fs, aside: &Path) -> io::Result<()> {
+    let name = aside.file_name().unwrap_or_default().as_bytes();
+    let Some(name) = own_name(name) else {
+        return Ok(());
+    };
+    if is(&fs.meta(aside), io::ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let source = aside.with_file_name(OsStr::from_bytes(name));
+    match give_back(fs, aside, &source)? {
+        Returned::Back => Ok(()),
+        Returned::Overtaken => drop_overtaken(fs, aside, &source),
+    }
+}
+
 /// Removes a version that its own writer has replaced, once the newer one is
 /// durable: a power cut must not leave neither.
 ///
@@ -121,19 +142,27 @@ pub(super) fn is_written(fs: &dyn Fs, path: &Path) -> bool {
 /// taken itself.
 #[must_use]
 pub fn is_aside(name: &[u8]) -> bool {
-    name.starts_with(ASIDE)
+    name.starts_with(ASIDE) || name.starts_with(ASIDE_LONG)
+}
+
+/// The name that a file had before it was set aside, if it was.
+#[must_use]
+pub fn own_name(aside: &[u8]) -> Option<&[u8]> {
+    aside.strip_prefix(ASIDE).filter(|name| !name.is_empty())
 }
 
 /// The name of a source while it is looked at: it follows from its own, so that it
 /// is found again after a crash.
 pub(super) fn aside(source: &Path) -> PathBuf {
     let name = source.file_name().unwrap_or_default().as_bytes();
-    let mut aside = ASIDE.to_vec();
-    if ASIDE.len() + name.len() <= NAME_MAX {
-        aside.extend_from_slice(name);
-    } else {
-        aside.extend(format!("{:08x}", crc32c::crc32c(name)).bytes());
-    }
+    let aside = match ASIDE.len() + name.len() <= NAME_MAX {
+        true => [ASIDE, name].concat(),
+        false => [
+            ASIDE_LONG,
+            format!("{:08x}", crc32c::crc32c(name)).as_bytes(),
+        ]
+        .concat(),
+    };
     source.with_file_name(OsStr::from_bytes(&aside))
 }
 

@@ -264,7 +264,7 @@ impl Spool {
         }
         let synced = sync_dir(&*fs, &blob_dir);
         core.written(synced, "flush", &blob_dir)?;
-        let_sources_go(&*fs, &there);
+        let stay = let_sources_go(&*fs, &there);
         for (c, _) in there {
             if let Some(index) = tail.index.as_mut() {
                 index.set(c.index, State::Waiting, None);
@@ -288,7 +288,7 @@ impl Spool {
                 );
             }
         }
-        Ok(())
+        core.remember_stays(lane, &stay)
     }
 }
 
@@ -376,20 +376,21 @@ fn is_it(fs: &dyn Fs, taking: &Taking, blob: &Path) -> Result<(), TakeError> {
 
 /// Whether a file that stands at `held` now is the one that was looked at, and
 /// still finished. Nobody opens it there; who opened it before may still write.
-fn is_still(fs: &dyn Fs, taking: &Taking, held: &Path, meta: &Meta) -> bool {
+pub(super) fn is_still(fs: &dyn Fs, taking: &Taking, held: &Path, meta: &Meta) -> bool {
     is_same(meta, &taking.expect) && !(taking.closed && source::is_written(fs, held))
 }
 
 /// Removes the sources of copies, and makes it durable that sources are gone.
-/// Where that fails a file may come back and be delivered once more under the
-/// same name; its entry is safe all the same.
-fn let_sources_go(fs: &dyn Fs, there: &[(&Incoming<'_>, bool)]) {
+/// Gives the files whose sources stay, or may be there again after a power cut.
+fn let_sources_go<'a>(fs: &dyn Fs, there: &[(&'a Incoming<'a>, bool)]) -> Vec<&'a Taking> {
     let mut dirs = BTreeSet::new();
+    let mut stay = Vec::new();
     for (c, source_left) in there {
         let source = &c.taking.source;
         let is_copied = |held: &Path, meta: &Meta| is_still(fs, c.taking, held, meta);
         if *source_left && let Err(e) = source::let_go(fs, source, &is_copied) {
             log::warn!("cannot remove {} after it was taken: {e}", source.display());
+            stay.push(c.taking);
         }
         if c.taking.how == How::Move {
             dirs.extend(source.parent());
@@ -398,8 +399,12 @@ fn let_sources_go(fs: &dyn Fs, there: &[(&Incoming<'_>, bool)]) {
     for dir in dirs {
         if let Err(e) = fs.sync_dir(dir) {
             log::debug!("cannot flush {}: {e}", dir.display());
+            let copied = there.iter().filter(|(_, source_left)| *source_left);
+            let copied = copied.map(|(c, _)| c.taking);
+            stay.extend(copied.filter(|taking| taking.source.parent() == Some(dir)));
         }
     }
+    stay
 }
 
 /// Copies a source to `part`, if it is and stays the file expected. The copy

@@ -5,6 +5,7 @@ use std::ops::Bound;
 
 use crate::sys::{File, Wall};
 
+use super::frame::READS_MAX;
 use super::lane::Lane;
 use super::ledger::{Proof, Receipt};
 use super::record::Origin;
@@ -103,6 +104,11 @@ impl Entry {
             seconds: 0.0,
         }
     }
+}
+
+/// Whether it was the disk that failed, and not what was read that is damaged.
+fn is_from_disk(error: &SpoolError) -> bool {
+    matches!(error, SpoolError::Io { source, .. } if source.raw_os_error().is_some())
 }
 
 impl Spool {
@@ -322,9 +328,17 @@ impl Spool {
     }
 
     /// Reads an entry; one whose record or blob went bad is skipped, said so,
-    /// and weighed anew at the next start.
+    /// and weighed anew at the next start. One bad moment of the disk is not enough:
+    /// a newer version of the file would go first.
     fn read_or_drop(&mut self, id: EntryId) -> Result<Option<Entry>, SpoolError> {
-        match self.read_entry(id) {
+        let mut read = self.read_entry(id);
+        for _ in 1..READS_MAX {
+            if !read.as_ref().is_err_and(is_from_disk) {
+                break;
+            }
+            read = self.read_entry(id);
+        }
+        match read {
             Ok(entry) => Ok(Some(entry)),
             Err(SpoolError::UnknownEntry(_)) => Ok(None),
             Err(error @ SpoolError::Io { .. }) => {

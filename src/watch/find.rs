@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::sabotage::{Sabotage, is_on};
+use crate::spool::own_name;
 use crate::sys::{Clock, Fs, Kind, Meta, Sys, Writers};
 
 use super::rules::{Rules, dir, is_unsafe, join, name, parents};
@@ -26,6 +27,10 @@ pub trait TakenBefore: Send + Sync {
     /// It saw everything: what it did not ask about is gone. Not called after a
     /// scan that was broken off or that could not read something.
     fn end_scan(&self) {}
+
+    /// A file stands there under a name that only the taking gives
+    /// ([`own_name`]); asked with [`Take::Move`].
+    fn return_aside(&self, _path: &Path) {}
 }
 
 /// Nothing was.
@@ -188,6 +193,11 @@ impl Finder {
 
     /// Looks at a file that a scan found in a directory that it entered.
     pub(super) fn look_scanned(&mut self, path: &[u8]) {
+        if let Some(own) = own_name(name(path)).filter(|_| self.take == Take::Move) {
+            self.already_taken.return_aside(&self.place(path));
+            self.look_scanned(&join(dir(path), own));
+            return;
+        }
         if !self.rules.wants_name(path) || self.rules.is_marker(path) {
             return;
         }

@@ -64,6 +64,7 @@ struct Disk {
     fail_sync_at: Option<u64>,
     room: Option<u64>,
     mount: Option<PathBuf>,
+    frozen: Option<PathBuf>,
     locked: bool,
 }
 
@@ -125,6 +126,12 @@ impl MemoryFs {
         self.create_dir(Path::new(path)).unwrap();
         self.disk().mount = Some(path.into());
         self.sync_dir(Path::new("/")).unwrap();
+    }
+
+    /// Makes a directory read-only, or writable again: nothing there is renamed or
+    /// removed.
+    pub(crate) fn freeze(&self, path: Option<&str>) {
+        self.disk().frozen = path.map(PathBuf::from);
     }
 
     /// The names in a directory, sorted.
@@ -196,6 +203,13 @@ impl MemoryFs {
 }
 
 impl Disk {
+    fn thawed(&self, path: &Path) -> io::Result<()> {
+        match self.frozen.as_ref().is_some_and(|at| path.starts_with(at)) {
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+            false => Ok(()),
+        }
+    }
+
     /// A flush begins: whether it fails.
     fn fails_sync(&mut self) -> bool {
         self.syncs += 1;
@@ -398,6 +412,7 @@ impl Fs for MemoryFs {
         if mount.is_some_and(|at| from.starts_with(&at) != to.starts_with(&at)) {
             return Err(io::ErrorKind::CrossesDevices.into());
         }
+        disk.thawed(from)?;
         disk.now.remove(from);
         if let Some(old) = disk.now.insert(to.to_owned(), ino) {
             disk.free(old);
@@ -408,6 +423,7 @@ impl Fs for MemoryFs {
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let ino = self.find(path)?;
         let mut disk = self.write()?;
+        disk.thawed(path)?;
         disk.now.remove(path);
         disk.free(ino);
         Ok(())

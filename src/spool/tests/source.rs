@@ -83,3 +83,48 @@ fn the_longest_name_has_one_for_aside_too() {
     let name = long.file_name().unwrap().as_bytes();
     assert!(name.len() <= 255 && is_aside(name));
 }
+
+#[test]
+fn a_file_whose_source_cannot_be_removed_is_taken_once() {
+    let (fs, sys) = world();
+    fs.mount("/card");
+    fs.put("/card/a.jpg", b"1");
+    let mut spool = open(&sys).unwrap();
+    let offer = |spool: &mut Spool| {
+        let source = PathBuf::from("/card/a.jpg");
+        let expect = fs.meta(&source).unwrap();
+        let path = b"a.jpg".to_vec();
+        let taking = Taking {
+            source,
+            path,
+            how: How::Move,
+            expect,
+            closed: true,
+        };
+        spool.take("cam", &[taking]).remove(0)
+    };
+    fs.freeze(Some("/card"));
+    assert!(offer(&mut spool).is_ok());
+    for _ in 0..2 {
+        assert!(matches!(offer(&mut spool), Err(TakeError::Stays(_))));
+        drop(spool);
+        spool = open(&sys).unwrap();
+    }
+    fs.freeze(None);
+    assert!(matches!(offer(&mut spool), Err(TakeError::Gone)));
+    assert!(!stands(&fs, "/card/a.jpg"));
+    // Whoever puts it there again wants it sent again.
+    fs.put("/card/a.jpg", b"1");
+    assert!(offer(&mut spool).is_ok());
+    assert_eq!(spool.lane_waiting("cam"), 2);
+}
+
+#[test]
+fn what_was_left_aside_gets_its_name_again() {
+    let (fs, sys) = world();
+    let spool = open(&sys).unwrap();
+    fs.put(ASIDE, b"1");
+    spool.return_aside(path(ASIDE));
+    assert_eq!(fs.content(path(SOURCE)).unwrap(), b"1");
+    assert!(!stands(&fs, ASIDE));
+}
