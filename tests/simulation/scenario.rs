@@ -25,6 +25,8 @@ const LATER: Wall = Wall(2_200_100_000_000_000_000);
 const YEARS_END: Wall = Wall(1_798_761_598_000_000_000);
 /// What makes a seed's dice of time others than its first.
 const TIME: u64 = 0x71e0;
+/// The same for whether every file may be hit by a fault.
+const EVERYWHERE: u64 = 0xe7e7;
 /// Lives of the agent in calm weather until everything must be delivered.
 const CALM_LIVES: u32 = 12;
 
@@ -34,9 +36,10 @@ pub fn random(seed: u64, sabotage: Option<Switched>) -> (Facts, Result<(), Strin
     log::info!("{options:?}");
     let mut world = World::new(seed, options, Manners::random(&dice));
     let mut facts = Facts::default();
-    storm(&world, &dice, sabotage);
     // Of their own, so that seeds still mean what they meant before these came.
     let dice_of_time = Dice::new(seed ^ TIME);
+    let everywhere = Dice::new(seed ^ EVERYWHERE).one_in(4);
+    storm(&world, &dice, everywhere, sabotage);
     slow(&mut world, &dice_of_time);
     leap(&world, &dice_of_time);
     let careful = dice.percent(50);
@@ -50,12 +53,13 @@ pub fn random(seed: u64, sabotage: Option<Switched>) -> (Facts, Result<(), Strin
     (facts, calm(&world).and_then(|()| judge(&world, rotten)))
 }
 
-fn storm(world: &World, dice: &Dice, sabotage: Option<Switched>) {
+fn storm(world: &World, dice: &Dice, everywhere: bool, sabotage: Option<Switched>) {
     let until = world.clock.mono().after(STORM);
     let rare = |most: u64| dice.pick(&[0, 0, most, most / 4]);
     world.disk.set_faults(Faults {
         one_in: rare(200),
         until,
+        everywhere,
         left_out: sabotage.and_then(Switched::left_out),
     });
     world.net.set_weather(Weather {

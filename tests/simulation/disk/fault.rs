@@ -34,6 +34,8 @@ pub struct Faults {
     pub one_in: u64,
     /// From here on the disk is sound.
     pub until: Mono,
+    /// Every file may be hit, also those of the producers.
+    pub everywhere: bool,
     /// Flushes that report success and do nothing: what a program that forgets
     /// the flush leaves.
     pub left_out: Option<LeftOut>,
@@ -51,13 +53,12 @@ pub struct LeftOut {
 
 impl Faults {
     pub fn roll(&self, op: Op, path: &Path, now: Mono, dice: &Dice) -> Option<io::Error> {
-        // The producers' directory is theirs: only the agent's disk fails.
-        if now >= self.until || !dice.one_in(self.one_in) || !path.starts_with("/spool") {
+        if now >= self.until || !dice.one_in(self.one_in) {
             return None;
         }
-        // A record that cannot be read for a moment is passed over; the order of
-        // a file's versions is not kept then.
-        if op == Op::Read && path.extension().is_some() {
+        let is_spared =
+            !path.starts_with("/spool") || (op == Op::Read && path.extension().is_some());
+        if is_spared && !self.everywhere {
             return None;
         }
         let codes: &[i32] = match op {
