@@ -55,6 +55,11 @@ pub enum Finding {
         /// Its path.
         path: String,
     },
+    /// The same, and it has its name at its source again.
+    Returned {
+        /// Its path.
+        path: String,
+    },
     /// The file that names the format was missing or damaged; it was written anew.
     Format,
 }
@@ -103,6 +108,11 @@ impl fmt::Display for Finding {
             Finding::Changed { path } => write!(
                 f,
                 "{}: it is not quite the file that was taken; it is delivered as it is",
+                path.escape_debug()
+            ),
+            Finding::Returned { path } => write!(
+                f,
+                "{}: it is not quite the file that was taken; it is back at its source",
                 path.escape_debug()
             ),
             Finding::Format => f.write_str(

@@ -60,6 +60,8 @@ pub(super) enum Verdict {
     Void,
     LetGo,
     Recover,
+    /// No verdict of [`decide`]: the file has its name at its source again.
+    Returned,
 }
 
 /// The table at the head of this file.
@@ -303,7 +305,7 @@ fn reconcile(
         let receipt = (r.has_receipt)(segment.no, at);
         let mut verdict = decide(index.state(at), blob, at < done, receipt);
         if verdict == Verdict::Keep && at >= done && is_given_back(segment, index, r, at)? {
-            verdict = Verdict::Void;
+            verdict = Verdict::Returned;
         }
         match verdict {
             Verdict::Nothing => {}
@@ -326,9 +328,12 @@ fn reconcile(
                 }
                 mending.settle(index, at)?;
             }
-            Verdict::Void => {
+            Verdict::Void | Verdict::Returned => {
                 let path = shown_path(&index.add_of(at)?);
-                (r.finding)(Finding::NotTaken { path });
+                (r.finding)(match verdict {
+                    Verdict::Returned => Finding::Returned { path },
+                    _ => Finding::NotTaken { path },
+                });
                 index.set(at, State::Void, None);
                 frame::encode(&Record::Void { index: at }, &mut mending.voids)?;
             }

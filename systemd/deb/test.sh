@@ -1,7 +1,8 @@
 #!/bin/sh
 # Tries a .deb with dpkg in a Debian of its own (debootstrap): installs it, upgrades
 # it over a spool with a file in it, removes it, purges it. Changes nothing outside
-# of a temporary directory. Needs root, debootstrap and a Debian mirror.
+# of a temporary directory. Needs root, debootstrap and a Debian mirror; for another
+# architecture than this machine's also qemu-user, registered as binfmt with the flag F.
 #
 #   systemd/deb/test.sh PACKAGE.deb [ROOT]
 #
@@ -9,7 +10,7 @@
 set -eu
 
 [ $# -ge 1 ] || {
-	sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 }
 package=$(realpath "$1")
@@ -23,7 +24,7 @@ fail() {
 }
 
 if [ ! -x "$root/usr/bin/dpkg" ]; then
-	debootstrap --variant=minbase \
+	debootstrap --arch="$(dpkg-deb -f "$package" Architecture)" --variant=minbase \
 		--include=systemd-standalone-sysusers,systemd-standalone-tmpfiles bookworm "$root" >"$work/log" ||
 		{
 			tail "$work/log" >&2
