@@ -66,7 +66,11 @@ impl Tree {
                 path.push(b'/');
                 self.add(&entry.path(), &path);
             } else if kind.is_file() {
-                self.0.insert(path, fs::read(entry.path()).unwrap());
+                match fs::read(entry.path()) {
+                    // Whoever works there took it in this very instant.
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                    read => self.0.insert(path, read.unwrap()),
+                };
             }
         }
     }
