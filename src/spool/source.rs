@@ -79,10 +79,7 @@ fn finish(fs: &dyn Fs, source: &Path, is_copied: &IsCopied<'_>) -> io::Result<()
     if is_copied(&aside, &meta) {
         return fs.unlink(&aside);
     }
-    match give_back(fs, &aside, source)? {
-        Returned::Back => Ok(()),
-        Returned::Overtaken => drop_overtaken(fs, &aside, source),
-    }
+    give_back_or_drop(fs, &aside, source)
 }
 
 /// Renames a file to the name at its source, durably, if that name is free.
@@ -114,9 +111,17 @@ pub(super) fn return_aside(fs: &dyn Fs, aside: &Path) -> io::Result<()> {
         return Ok(());
     }
     let source = aside.with_file_name(OsStr::from_bytes(name));
-    match give_back(fs, aside, &source)? {
+    give_back_or_drop(fs, aside, &source)
+}
+
+/// The same, and a version that was overtaken goes.
+///
+/// # Errors
+/// What the disk says; then it is where it was.
+pub(super) fn give_back_or_drop(fs: &dyn Fs, held: &Path, source: &Path) -> io::Result<()> {
+    match give_back(fs, held, source)? {
         Returned::Back => Ok(()),
-        Returned::Overtaken => drop_overtaken(fs, aside, &source),
+        Returned::Overtaken => drop_overtaken(fs, held, source),
     }
 }
 
@@ -125,7 +130,7 @@ pub(super) fn return_aside(fs: &dyn Fs, aside: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// What the disk says; both are there then.
-pub(super) fn drop_overtaken(fs: &dyn Fs, held: &Path, source: &Path) -> io::Result<()> {
+fn drop_overtaken(fs: &dyn Fs, held: &Path, source: &Path) -> io::Result<()> {
     fs.open(source)?.sync()?;
     if let Some(dir) = source.parent() {
         fs.sync_dir(dir)?;

@@ -13,7 +13,7 @@ use super::frame;
 use super::log::{flushed, sync_dir};
 use super::record::{Add, Origin, Record};
 use super::segment::State;
-use super::source::{self, Returned};
+use super::source;
 use super::{EntryId, Spool, SpoolError};
 
 /// Files of one group commit at most.
@@ -358,12 +358,7 @@ fn is_it(fs: &dyn Fs, taking: &Taking, blob: &Path) -> Result<(), TakeError> {
     if is_still(fs, taking, blob, &meta) || is_on(Sabotage::KeepWhatCame) {
         return Ok(());
     }
-    let gone = match source::give_back(fs, blob, &taking.source) {
-        Ok(Returned::Back) => Ok(()),
-        Ok(Returned::Overtaken) => source::drop_overtaken(fs, blob, &taking.source),
-        Err(e) => Err(e),
-    };
-    match gone {
+    match source::give_back_or_drop(fs, blob, &taking.source) {
         Ok(()) => Err(TakeError::Changed),
         // Then it is delivered as it is.
         Err(e) => {
