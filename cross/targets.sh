@@ -10,10 +10,8 @@ TARGETS=(
     arm-unknown-linux-musleabihf
     arm-unknown-linux-musleabi
     riscv64gc-unknown-linux-musl
+    mipsel-unknown-linux-musl
 )
-# Not among them: mipsel-unknown-linux-musl, which can be named. All crates compile
-# for it, ring too, but nothing links: in zig 0.17.0 the compiler_rt for this CPU
-# refers to functions that are not in it.
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; }
 die() {

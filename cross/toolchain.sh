@@ -20,7 +20,7 @@ set -euo pipefail
 # shellcheck source=cross/targets.sh
 . "$(dirname "$(readlink -f "$0")")/targets.sh"
 
-ZIG='ziglang==0.17.0 --hash=sha256:97079827064a7492cce5541ceb438ae8003ce1e54e399676da2d62fb7a5dc08b'
+ZIG='ziglang==0.17.1 --hash=sha256:ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54'
 ZIGBUILD='cargo-zigbuild==0.24.0 --hash=sha256:484412e39e4c6039474535ce97ee75a22bab22d58233056f8ec8a8f9034bb957'
 # Known to build with rustc 1.97.0-nightly (e50aa6fba 2026-05-19).
 STD_VERSION=1.97.1+dfsg1-1

@@ -153,6 +153,10 @@ pub trait Fs: Send + Sync {
     /// Renames to a name that must be free, else `AlreadyExists`: in one step
     /// where the filesystem can (`RENAME_NOREPLACE`), else after a look.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.rename_after_look(from, to)
+    }
+    /// [`Fs::rename_new`] in two steps, between which the name may be taken.
+    fn rename_after_look(&self, from: &Path, to: &Path) -> io::Result<()> {
         match self.meta(to) {
             Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),

@@ -92,11 +92,7 @@ impl Fs for OsFs {
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             // This filesystem, or this kernel, does not know how.
-            Err(Errno::INVAL | Errno::NOSYS) => match self.meta(to) {
-                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.rename(from, to),
-                Err(e) => Err(e),
-            },
+            Err(Errno::INVAL | Errno::NOSYS) => self.rename_after_look(from, to),
             renamed => Ok(renamed?),
         }
     }
