@@ -76,10 +76,19 @@ hide_folders() {
     done
 }
 
-# Every ARMv7-A has Thumb-2, whose instructions are half as long where they can be:
-# a binary a fifth smaller. rustc warns that it may rename the feature one day.
-use_thumb() {
-    case $target in armv7-*) rustflags -Ctarget-feature=+thumb-mode ;; esac
+# What the code of a target is made like.
+# - Every ARMv7-A has Thumb-2, whose instructions are half as long where they can
+#   be: a binary a fifth smaller. rustc warns that it may rename the feature one day.
+# - MIPS: in a position-independent binary lld gives a weak symbol that nobody
+#   defines the address at which the binary lies instead of 0, and std calls it. So
+#   the binary is not one, but its code is: it calls musl's, which must be.
+# - MIPS: rustix 1.1 calls libc there and does not know that with musl libc's times,
+#   as the crate libc 0.2 has them, have 32 bits. What it does on x86 is right here.
+use_code() {
+    case $target in
+    armv7-*) rustflags -Ctarget-feature=+thumb-mode ;;
+    mipsel-*) rustflags -Crelocation-model=pic -Clink-arg=-no-pie --cfg=fix_y2038 ;;
+    esac
 }
 
 use_zig() {
@@ -104,7 +113,7 @@ use_runner() {
 
 by_cross() {
     export CROSS_CONFIG="$here/Cross.toml"
-    use_thumb
+    use_code
     rustflags --remap-path-prefix=/project=/edgespool --remap-path-prefix=/cargo/registry/src=/cargo
     exec cross "$subcommand" --target "$target" "$@"
 }
@@ -112,7 +121,7 @@ by_cross() {
 by_rustup() {
     has_std || die "rustup has no $target here; try EDGESPOOL_CROSS=build-std"
     hide_folders
-    use_thumb
+    use_code
     use_runner
     if [ "$target" = "$(uname -m)-unknown-linux-musl" ] && command -v musl-gcc >/dev/null; then
         export "CC_${target//-/_}=musl-gcc"
@@ -140,7 +149,7 @@ by_build_std() {
     # Beside a library built here lie no crt1.o and libc.a: zig brings them. What
     # it says of the folder where they would lie is no news.
     rustflags "--remap-path-prefix=$link=/rustc/library" -Clink-self-contained=no -Alinker_messages
-    use_thumb
+    use_code
     use_runner
     use_zig
     # Where cargo looks for that library, instead of in the toolchain. The name of
