@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -67,15 +67,15 @@ pub(super) struct MemoryInbox {
 }
 
 /// Bytes that there is still room for.
-pub(super) struct MemoryRoom(pub(super) AtomicU64);
+pub(super) struct MemoryRoom(pub(super) AtomicU32);
 
 impl Room for MemoryRoom {
     fn free(&self, staged: u64) -> u64 {
-        self.0.load(Ordering::Relaxed).saturating_sub(staged)
+        u64::from(self.0.load(Ordering::Relaxed)).saturating_sub(staged)
     }
 
     fn has(&self, staged: u64, more: u64) -> bool {
-        staged + more <= self.0.load(Ordering::Relaxed)
+        staged + more <= u64::from(self.0.load(Ordering::Relaxed))
     }
 
     fn waiting(&self) -> (u64, u64) {
@@ -87,7 +87,7 @@ impl MemoryInbox {
     pub(super) fn new(staging: &Path) -> MemoryInbox {
         MemoryInbox {
             staging: staging.to_owned(),
-            room: Arc::new(MemoryRoom(AtomicU64::new(1 << 30))),
+            room: Arc::new(MemoryRoom(AtomicU32::new(1 << 30))),
             taken: RefCell::default(),
             refusal: RefCell::default(),
             calls: Cell::new(0),
