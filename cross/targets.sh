@@ -63,6 +63,7 @@ runner() {
     aarch64-*) echo "$emulator -cpu cortex-a53" ;;
     armv7-*) echo "$emulator -cpu cortex-a7" ;;
     arm-*) echo "$emulator -cpu arm1176" ;;
+    mipsel-*) echo "$emulator -cpu 24Kc" ;;
     *) echo "$emulator" ;;
     esac
 }
